@@ -1,1 +1,21 @@
-//! placeholder
+//! What waiting means, as plain async Rust over [`std::task::Waker`].
+//!
+//! Nothing in here knows Python, a descriptor or a clock: whoever polls these futures decides
+//! what a task is. The binding polls them from Python tasks, the tests from a small executor.
+//!
+//! One invariant holds in every module: no lock and no `RefCell` borrow is alive while a waker is
+//! woken, cloned or dropped, or while a value of the user's is dropped, because each of those may
+//! run foreign code that comes straight back into the same object.
+#![forbid(unsafe_code)]
+
+pub mod oneshot;
+mod primitive;
+mod race;
+mod staggered;
+mod waiters;
+mod yield_now;
+
+pub use race::{Either, race};
+pub use staggered::staggered_race;
+pub use waiters::{Wait, Waiters};
+pub use yield_now::{YieldNow, yield_now};

@@ -1,0 +1,257 @@
+//! A queue of tasks that wait for their turn: what locks, events and queues stand on.
+//!
+//! The order is first come, first served, and no wake-up is lost: a [`Wait`] that is dropped after
+//! [`Waiters::wake_one`] chose it, but before it ran, passes the wake-up on to the next in line
+//! (asyncio's rule for a cancelled waiter). Waiting, waking and leaving are each O(1).
+//!
+//! The queue lives on one thread. No borrow of it is alive while a waker is woken, cloned or
+//! dropped, so foreign code that runs there may use the same queue.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// A first-in, first-out queue of waiting tasks. Clones share one queue.
+#[derive(Clone, Default)]
+pub struct Waiters {
+    queue: Rc<RefCell<Queue>>,
+}
+
+impl Waiters {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A future that ends when [`wake_one`](Self::wake_one) or [`wake_all`](Self::wake_all) gets to
+    /// it. It takes its place in the queue when it is first polled.
+    pub fn wait(&self) -> Wait {
+        Wait { waiters: self.clone(), place: Place::Outside }
+    }
+
+    /// Wakes the task that waits longest; `false` when nobody waits.
+    pub fn wake_one(&self) -> bool {
+        let woken = self.queue.borrow_mut().pop_front(Woken::One);
+        match woken {
+            Some(waker) => {
+                waker.wake();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Wakes every task that waits now, in the order in which they came, and says how many. Tasks
+    /// that start to wait while the others are being woken are left waiting.
+    pub fn wake_all(&self) -> usize {
+        let count = self.len();
+        for woken in 0..count {
+            let waker = self.queue.borrow_mut().pop_front(Woken::All);
+            match waker {
+                Some(waker) => waker.wake(),
+                None => return woken,
+            }
+        }
+        count
+    }
+
+    /// How many tasks wait and have not been woken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.borrow().waiting
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Waiters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Waiters").field("len", &self.len()).finish()
+    }
+}
+
+/// The future that [`Waiters::wait`] returns.
+#[must_use = "futures do nothing unless polled"]
+pub struct Wait {
+    waiters: Waiters,
+    place: Place,
+}
+
+enum Place {
+    Outside,
+    Inside(usize),
+    Done,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.place {
+            Place::Outside => {
+                let waker = cx.waker().clone();
+                let node = self.waiters.queue.borrow_mut().push_back(waker);
+                self.place = Place::Inside(node);
+                Poll::Pending
+            }
+            Place::Inside(node) => {
+                if self.waiters.queue.borrow_mut().take_if_woken(node).is_some() {
+                    self.place = Place::Done;
+                    return Poll::Ready(());
+                }
+                let waker = cx.waker().clone();
+                let old = self.waiters.queue.borrow_mut().replace_waker(node, waker);
+                drop(old);
+                Poll::Pending
+            }
+            Place::Done => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let Place::Inside(node) = self.place else {
+            return;
+        };
+        self.place = Place::Done;
+        let left = self.waiters.queue.borrow_mut().leave(node);
+        match left {
+            Left::Waiting(waker) => drop(waker),
+            Left::Woken(Woken::One) => {
+                self.waiters.wake_one();
+            }
+            Left::Woken(Woken::All) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Wait").finish_non_exhaustive()
+    }
+}
+
+/// Which call woke a task: only a wake-up meant for one task is passed on.
+#[derive(Clone, Copy)]
+enum Woken {
+    One,
+    All,
+}
+
+enum Left {
+    Waiting(Option<Waker>),
+    Woken(Woken),
+}
+
+/// No node: the end of the chain in either direction, or of the list of free nodes.
+const NIL: usize = usize::MAX;
+
+enum Node {
+    Waiting { waker: Waker, before: usize, after: usize },
+    Woken(Woken),
+    Free { next: usize },
+}
+
+/// A doubly linked list inside a vector, oldest first. A node belongs to exactly one [`Wait`],
+/// which frees it, so an index held by a `Wait` is always that `Wait`'s node.
+struct Queue {
+    nodes: Vec<Node>,
+    first: usize,
+    last: usize,
+    free: usize,
+    waiting: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { nodes: Vec::new(), first: NIL, last: NIL, free: NIL, waiting: 0 }
+    }
+}
+
+impl Queue {
+    fn push_back(&mut self, waker: Waker) -> usize {
+        let entry = Node::Waiting { waker, before: self.last, after: NIL };
+        let node = if let Some(Node::Free { next }) = self.nodes.get(self.free) {
+            let node = self.free;
+            self.free = *next;
+            self.nodes[node] = entry;
+            node
+        } else {
+            self.nodes.push(entry);
+            self.nodes.len() - 1
+        };
+        match self.nodes.get_mut(self.last) {
+            Some(Node::Waiting { after, .. }) => *after = node,
+            _ => self.first = node,
+        }
+        self.last = node;
+        self.waiting += 1;
+        node
+    }
+
+    fn pop_front(&mut self, how: Woken) -> Option<Waker> {
+        let node = self.first;
+        let waker = self.unlink(node, Node::Woken(how))?;
+        Some(waker)
+    }
+
+    /// Takes a waiting node out of the chain and leaves `instead` in its slot.
+    fn unlink(&mut self, node: usize, instead: Node) -> Option<Waker> {
+        let Some(Node::Waiting { before, after, .. }) = self.nodes.get(node) else {
+            return None;
+        };
+        let (earlier, later) = (*before, *after);
+        match self.nodes.get_mut(earlier) {
+            Some(Node::Waiting { after, .. }) => *after = later,
+            _ => self.first = later,
+        }
+        match self.nodes.get_mut(later) {
+            Some(Node::Waiting { before, .. }) => *before = earlier,
+            _ => self.last = earlier,
+        }
+        self.waiting -= 1;
+        match std::mem::replace(&mut self.nodes[node], instead) {
+            Node::Waiting { waker, .. } => Some(waker),
+            Node::Woken(_) | Node::Free { .. } => None,
+        }
+    }
+
+    fn take_if_woken(&mut self, node: usize) -> Option<Woken> {
+        let Some(Node::Woken(how)) = self.nodes.get(node) else {
+            return None;
+        };
+        let how = *how;
+        self.release(node);
+        Some(how)
+    }
+
+    fn replace_waker(&mut self, node: usize, new: Waker) -> Waker {
+        match self.nodes.get_mut(node) {
+            Some(Node::Waiting { waker, .. }) => std::mem::replace(waker, new),
+            _ => new,
+        }
+    }
+
+    fn leave(&mut self, node: usize) -> Left {
+        if let Some(how) = self.take_if_woken(node) {
+            return Left::Woken(how);
+        }
+        let waker = self.unlink(node, Node::Free { next: self.free });
+        self.free = node;
+        Left::Waiting(waker)
+    }
+
+    fn release(&mut self, node: usize) {
+        self.nodes[node] = Node::Free { next: self.free };
+        self.free = node;
+    }
+}
