@@ -1,0 +1,92 @@
+"""Peers made of plain sockets, so that only one side of each conversation is under test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator
+
+HOST = "127.0.0.1"
+POLL_SECONDS = 0.001
+
+
+def listener(host: str = HOST, backlog: int = 16) -> socket.socket:
+    """A blocking listening TCP socket on a free port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind((host, 0))
+    sock.listen(backlog)
+    return sock
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two non-blocking TCP sockets, connected with each other over loopback."""
+    with listener() as server:
+        left = socket.create_connection(server.getsockname())
+        right, _ = server.accept()
+    for sock in (left, right):
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return left, right
+
+
+@contextlib.contextmanager
+def socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two non-blocking connected sockets, closed at the end if the body did not."""
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    with left, right:
+        yield left, right
+
+
+def unused_port(host: str = HOST) -> int:
+    """A port on which nobody listens at this moment."""
+    with listener(host) as sock:
+        return int(sock.getsockname()[1])
+
+
+def reset(sock: socket.socket) -> None:
+    """Close a TCP socket so that the peer gets a reset instead of an end of file."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def has_ipv6() -> bool:
+    """Whether a TCP socket can be bound to the IPv6 loopback address here."""
+    try:
+        listener("::1").close()
+    except OSError:
+        return False
+    return True
+
+
+async def receive_exactly(sock: socket.socket, size: int) -> bytes:
+    """`size` bytes from a non-blocking socket, polled for; fewer only if the peer ended."""
+    received = bytearray()
+    while len(received) < size:
+        try:
+            chunk = sock.recv(size - len(received))
+        except BlockingIOError:
+            await asyncio.sleep(POLL_SECONDS)
+            continue
+        if not chunk:
+            break
+        received += chunk
+    return bytes(received)
+
+
+async def receive_all(sock: socket.socket) -> bytes:
+    """Everything up to the end of file from a non-blocking socket, polled for."""
+    return await receive_exactly(sock, 1 << 62)
+
+
+def fill(sock: socket.socket) -> int:
+    """Write to a non-blocking socket until the kernel takes no more; how many bytes it took."""
+    total = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            total += sock.send(b"x" * 65536)
+    return total

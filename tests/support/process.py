@@ -1,0 +1,69 @@
+"""Programs in a fresh interpreter: what must not share this process' state or must be able to die.
+
+`run_program` gives the code two names, `asyncio` and `new_event_loop`, the second being the loop
+under test, so that one program serves both halves of a differential test.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+PREAMBLES = {
+    "asyncio": "import asyncio\nnew_event_loop = asyncio.SelectorEventLoop\n",
+    "sabio": "import asyncio\nimport sabio\nnew_event_loop = sabio.new_event_loop\n",
+}
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process without what would change an interpreter's behaviour."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return env | {"PYTHONDONTWRITEBYTECODE": "1"} | dict(extra)
+
+
+def run_python(
+    *args: str,
+    stdin: str | None = None,
+    cwd: Path | None = None,
+    timeout: float = 25.0,
+    env: Mapping[str, str] = EMPTY,
+) -> subprocess.CompletedProcess[str]:
+    """Run this interpreter with `args` and wait at most `timeout` seconds."""
+    return subprocess.run(
+        [sys.executable, *args],
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        cwd=cwd or REPOSITORY,
+        env=environment(env),
+        timeout=timeout,
+        check=False,
+    )
+
+
+def program(loop_name: str, code: str) -> str:
+    """The source of a program that finds the loop under test as `new_event_loop`."""
+    return PREAMBLES[loop_name] + textwrap.dedent(code)
+
+
+def run_program(
+    loop_name: str, code: str, *options: str, timeout: float = 25.0, env: Mapping[str, str] = EMPTY
+) -> subprocess.CompletedProcess[str]:
+    """Run `code` on the loop under test in a fresh interpreter started with `options`."""
+    return run_python(*options, "-c", program(loop_name, code), timeout=timeout, env=env)
+
+
+def output_of(loop_name: str, code: str, *options: str, env: Mapping[str, str] = EMPTY) -> list[str]:
+    """The lines that `code` prints; a program that fails fails the test with its traceback."""
+    done = run_program(loop_name, code, *options, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
