@@ -1,20 +1,12 @@
 """Running, stopping and closing a loop (asyncio docs, "Running and stopping the loop")."""
 
 import asyncio
-import gc
 import socket
 import threading
 import time
-import warnings
 import weakref
 
 import pytest
-
-refused_run_clears_the_state = pytest.mark.asyncio_lacks(
-    "early releases of 3.13 clean up as after a run when run_forever() refuses to start",
-    "==3.13.*",
-    run=False,
-)
 
 
 class Fatal(BaseException):
@@ -210,116 +202,6 @@ def test_run_until_complete_leaves_no_stop_behind(loop):
     assert turns == [1]
 
 
-def test_closed_loop_refuses_to_run_and_to_schedule(loop):
-    loop.close()
-    assert loop.is_closed()
-    for call in (
-        loop.run_forever,
-        lambda: loop.call_soon(print),
-        lambda: loop.call_soon_threadsafe(print),
-        lambda: loop.call_later(1, print),
-        lambda: loop.call_at(loop.time() + 1, print),
-        lambda: loop.run_in_executor(None, print),
-    ):
-        with pytest.raises(RuntimeError, match=r"^Event loop is closed$"):
-            call()
-
-
-def test_closed_loop_refuses_to_run_a_coroutine(loop):
-    async def main():
-        pytest.fail("ran on a closed loop")
-
-    loop.close()
-    coroutine = main()
-    with pytest.raises(RuntimeError, match=r"^Event loop is closed$"):
-        loop.run_until_complete(coroutine)
-    coroutine.close()
-
-
-def test_closed_loop_refuses_a_task(loop):
-    async def main():
-        pytest.fail("ran on a closed loop")
-
-    loop.close()
-    coroutine = main()
-    with pytest.raises(RuntimeError, match=r"^Event loop is closed$"):
-        loop.create_task(coroutine)
-    coroutine.close()
-
-
-def test_close_twice_is_allowed(loop):
-    loop.close()
-    loop.close()
-    assert loop.is_closed()
-
-
-def test_close_drops_what_is_scheduled(loop):
-    class Callback:
-        def __call__(self):
-            pytest.fail("ran after close")
-
-    soon, later = Callback(), Callback()
-    alive = [weakref.ref(soon), weakref.ref(later)]
-    loop.call_soon(soon)
-    loop.call_later(60, later)
-    del soon, later
-    loop.close()
-    gc.collect()
-    assert [ref() for ref in alive] == [None, None]
-
-
-def test_running_loop_refuses_to_close(loop):
-    errors = []
-
-    def close():
-        try:
-            loop.close()
-        except RuntimeError as error:
-            errors.append(str(error))
-
-    loop.call_soon(close)
-    loop.call_soon(loop.stop)
-    loop.run_forever()
-    assert errors == ["Cannot close a running event loop"]
-    assert not loop.is_closed()
-
-
-@refused_run_clears_the_state
-async def test_running_loop_refuses_to_run_again():
-    loop = asyncio.get_running_loop()
-    with pytest.raises(RuntimeError, match=r"^This event loop is already running$"):
-        loop.run_forever()
-    future = loop.create_future()
-    with pytest.raises(RuntimeError, match=r"^This event loop is already running$"):
-        loop.run_until_complete(future)
-    assert loop.is_running()
-
-
-@refused_run_clears_the_state
-async def test_second_loop_refuses_to_run_inside_a_running_one(loop_factory):
-    other = loop_factory()
-    with pytest.raises(RuntimeError, match=r"^Cannot run the event loop while another loop is running$"):
-        other.run_forever()
-    assert asyncio.get_running_loop().is_running()
-    other.close()
-
-
-@refused_run_clears_the_state
-def test_loop_running_in_another_thread_refuses_to_run_here(loop):
-    started = threading.Event()
-    loop.call_soon(started.set)
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    started.wait()
-    assert loop.is_running()
-    with pytest.raises(RuntimeError, match=r"^This event loop is already running$"):
-        loop.run_forever()
-    with pytest.raises(RuntimeError, match=r"^Cannot close a running event loop$"):
-        loop.close()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-
-
 def test_loops_in_several_threads_run_side_by_side(loop_factory):
     barrier = threading.Barrier(4, timeout=10)
     results = []
@@ -399,26 +281,6 @@ def test_loop_goes_on_after_an_exit_exception(loop):
     with pytest.raises(SystemExit):
         loop.run_forever()
     assert loop.run_until_complete(asyncio.sleep(0.001, "alive")) == "alive"
-
-
-def test_loop_that_is_never_closed_warns(loop_factory, recwarn):
-    loop = loop_factory()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        del loop
-        gc.collect()
-    assert [w.category for w in caught] == [ResourceWarning]
-    assert "unclosed event loop" in str(caught[0].message)
-
-
-def test_closed_loop_does_not_warn(loop_factory):
-    loop = loop_factory()
-    loop.close()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        del loop
-        gc.collect()
-    assert caught == []
 
 
 def test_time_is_monotonic_and_in_seconds(loop):
