@@ -1,0 +1,35 @@
+# Everything sets itself up: all that has to be there is cargo, a C compiler and Python 3.11 or newer.
+# Another interpreter for the default environment: make PYTHON=/path/to/python TARGET.
+
+PYTHON ?= python3
+ENVIRONMENT = $(PYTHON) scripts/environment.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench pythons wheels fmt clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## build sabio and run examples/crawl.py on it
+	@$(ENVIRONMENT) --with run -- -m sabio examples/crawl.py
+
+test: ## build and check everything, on every interpreter at hand
+	@$(PYTHON) scripts/check.py
+
+bench: ## measure sabio beside the other loops (ARGS=--quick)
+	@$(ENVIRONMENT) --python best --purpose bench --with bench -- benches/run.py $(ARGS)
+
+pythons: ## fetch CPython 3.14 and 3.15 into a cache (needs root)
+	@$(PYTHON) scripts/pythons.py
+
+wheels: ## a wheel in dist/ for every interpreter at hand
+	@$(PYTHON) scripts/wheels.py
+
+fmt: ## format the Rust and the Python code
+	@cargo fmt --all
+	@$(ENVIRONMENT) --no-build --with lint -- -m ruff check --fix-only --quiet .
+	@$(ENVIRONMENT) --no-build --with lint -- -m ruff format .
+
+clean: ## remove all that was built, the environments too
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache dist target
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

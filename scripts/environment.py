@@ -1,0 +1,231 @@
+"""Makes virtual environments with sabio in them, and runs programs there.
+
+    python3 scripts/environment.py --with run -- -m sabio examples/crawl.py
+
+There is one environment per version of Python and cargo profile, `.venv/3.11` (release) or `.venv/3.11-dev`, and
+where pinned tools would get into each other's way one per purpose, `.venv/3.14-bench`. Each version and profile has
+a target directory of its own, so that going from one to the other builds nothing again. Work whose inputs have not
+changed since it was last done is skipped.
+
+Invariant: `installed.json` in an environment records a step only after that step has succeeded. So an interrupted run
+repeats the step that it was in.
+
+Called by the Makefile and by `check.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import interpreters
+from interpreters import Interpreter
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = ROOT / ".venv"
+REQUIREMENTS = ROOT / "requirements"
+# All that the built package depends on.
+SOURCES = (
+    "Cargo.toml",
+    "Cargo.lock",
+    "pyproject.toml",
+    "crates/*/Cargo.toml",
+    "crates/*/src/**/*",
+    "python/**/*",
+)
+
+
+def stop(message: str) -> NoReturn:
+    """Ends the program with a message and exit code 1."""
+    sys.exit(f"sabio: {message}")
+
+
+def target_directory() -> Path:
+    """Cargo's target directory: the user's own choice or `target/`."""
+    return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").absolute()
+
+
+def require_tools() -> None:
+    """Checks for the two programs that cannot be installed into an environment."""
+    if not shutil.which("cargo"):
+        stop("cargo is not on the PATH: install Rust, from your distribution or by rustup")
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        stop("there is no C compiler (cc), which Rust needs for linking: install gcc or clang")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment for one interpreter with sabio built under one cargo profile."""
+
+    interpreter: Interpreter
+    profile: str = "release"
+    # Sets an environment apart whose tools must not mix with the others'.
+    purpose: str = ""
+
+    @property
+    def build_name(self) -> str:
+        """Names what is built: all environments of this version and profile share it."""
+        return self.interpreter.version + ("" if self.profile == "release" else f"-{self.profile}")
+
+    @property
+    def name(self) -> str:
+        """The environment's directory below `.venv`."""
+        return self.build_name + (f"-{self.purpose}" if self.purpose else "")
+
+    @property
+    def directory(self) -> Path:
+        """Where the environment lies."""
+        return ENVIRONMENTS / self.name
+
+    @property
+    def python(self) -> Path:
+        """The environment's interpreter."""
+        return self.directory / "bin" / "python"
+
+    def prepare(self, *requirements: str, build: bool = True) -> None:
+        """Brings the environment up to date.
+
+        `requirements` names files of `requirements/` without their suffix. With `build` off only the tools are
+        installed. Ends the program, saying why, if something cannot be done.
+        """
+        with self._locked():
+            self._create()
+            self._install([*requirements, "build"] if build else list(requirements))
+            if build:
+                self._build()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        ENVIRONMENTS.mkdir(exist_ok=True)
+        with (ENVIRONMENTS / f"{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _record(self) -> dict[str, str]:
+        try:
+            record: dict[str, str] = json.loads((self.directory / "installed.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return record
+
+    def _write(self, record: dict[str, str]) -> None:
+        (self.directory / "installed.json").write_text(json.dumps(record, indent=1) + "\n")
+
+    def _create(self) -> None:
+        identity = f"{self.interpreter.path} {self.interpreter.release}"
+        if self._record().get("interpreter") == identity:
+            return
+        print(
+            f"sabio: making {self.directory.relative_to(ROOT)} for CPython {self.interpreter.release}",
+            flush=True,
+        )
+        command: list[str | Path] = [self.interpreter.path, "-m", "venv", "--clear", self.directory]
+        made = subprocess.run(command, env=interpreters.clean_environment(), capture_output=True, text=True)
+        if made.returncode != 0:
+            print(made.stdout, made.stderr, sep="", file=sys.stderr)
+            stop(
+                f"{self.interpreter.path} cannot make a virtual environment with pip in it. On Debian and Ubuntu "
+                f"`apt-get install python{self.interpreter.version}-venv` mends that."
+            )
+        self._write({"interpreter": identity})
+
+    def _install(self, requirements: list[str]) -> None:
+        record = self._record()
+        digests = {f"requirements/{name}": _digest([REQUIREMENTS / f"{name}.txt"]) for name in requirements}
+        files = [ROOT / f"{key}.txt" for key, digest in digests.items() if record.get(key) != digest]
+        if files:
+            self._pip(*(part for file in files for part in ("--requirement", file)))
+            self._write(record | digests)
+
+    def _build(self) -> None:
+        record = self._record()
+        digest = _digest(sorted({file for pattern in SOURCES for file in ROOT.glob(pattern)}))
+        if record.get("sabio") == digest:
+            return
+        require_tools()
+        print(f"sabio: building for CPython {self.interpreter.version}, profile {self.profile}", flush=True)
+        target = target_directory() / "python" / self.build_name
+        wheels = target / "wheels"
+        shutil.rmtree(wheels, ignore_errors=True)
+        command: list[str | Path] = [self.directory / "bin" / "maturin", "build", "--quiet", "--locked"]
+        command += ["--profile", self.profile, "--interpreter", self.python]
+        # The wheel never leaves this machine, so it need not run on older ones.
+        command += ["--auditwheel", "skip", "--compatibility", "linux", "--out", wheels]
+        environment = interpreters.clean_environment() | {"CARGO_TARGET_DIR": str(target)}
+        if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
+            stop(f"the build for CPython {self.interpreter.version} failed")
+        (wheel,) = wheels.glob("*.whl")
+        self._pip("--force-reinstall", "--no-deps", "--no-index", wheel)
+        self._write(record | {"sabio": digest})
+
+    def _pip(self, *arguments: str | Path) -> None:
+        command = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+        if subprocess.run(command, env=interpreters.clean_environment()).returncode != 0:
+            stop(f"pip could not install {' '.join(map(str, arguments))} into {self.directory}")
+
+
+def _digest(files: list[Path]) -> str:
+    """A digest over the names and the contents of `files`."""
+    digest = hashlib.sha256()
+    for file in files:
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def choose(wanted: str | None) -> Interpreter:
+    """The interpreter for `--python`: a version, `best` for 3.14 if it is there, or none for the default one."""
+    if wanted is None:
+        return interpreters.default()
+    found = interpreters.find()
+    if wanted == "best":
+        return found.get("3.14") or interpreters.default()
+    if wanted not in found:
+        stop(
+            f"there is no CPython {wanted} here; found: {', '.join(found)} (`make pythons` fetches 3.14 and 3.15)"
+        )
+    return found[wanted]
+
+
+def main() -> None:
+    """Prepares an environment and, if a command is given, becomes that command in it."""
+    parser = argparse.ArgumentParser(description="Prepares an environment with sabio and runs Python in it.")
+    parser.add_argument(
+        "--python", metavar="VERSION", help="3.11 to 3.15, or best (default: the running one)"
+    )
+    parser.add_argument("--profile", default="release", help="cargo profile of the build (default: release)")
+    parser.add_argument("--purpose", default="", help="name of an environment beside the usual one")
+    parser.add_argument(
+        "--with", dest="requirements", action="append", default=[], help="a file of requirements/"
+    )
+    parser.add_argument("--no-build", action="store_true", help="only the requirements, not sabio itself")
+    parser.add_argument(
+        "arguments", nargs="*", metavar="ARGUMENT", help="for the environment's Python, after --"
+    )
+    options = parser.parse_args()
+    environment = Environment(choose(options.python), options.profile, options.purpose)
+    environment.prepare(*options.requirements, build=not options.no_build)
+    if options.arguments:
+        os.chdir(ROOT)
+        os.execve(
+            environment.python,
+            [str(environment.python), *options.arguments],
+            interpreters.clean_environment(),
+        )
+    print(environment.python)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""CPython's own tests of asyncio, run against any event loop.
+
+    python -m tests.conformance --loop sabio
+    python -m tests.conformance --loop asyncio --module test_events --match cancel
+
+The standard library's suite (`test.test_asyncio`) is the most exact statement of what asyncio does. Here it runs
+on the loop under test, each test in a process of its own, and every test that does not pass must stand in
+`expected/LOOP.toml` with the reason; see `report.py` for the rules.
+
+`binding.py` puts the loop where the suite looks for one, `runner.py` runs the tests, `report.py` compares the
+outcomes with what is expected, `__main__.py` is the command line. The suite has to be the one that came with the
+interpreter; where it is not installed (some distributions leave it out) the command says so and exits with 3.
+"""
