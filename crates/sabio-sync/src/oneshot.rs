@@ -16,7 +16,12 @@ use crate::primitive::{Mutex, lock};
 /// A channel for one value.
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Mutex::new(State::Empty));
-    (Sender { shared: Some(Arc::clone(&shared)) }, Receiver { shared })
+    (
+        Sender {
+            shared: Some(Arc::clone(&shared)),
+        },
+        Receiver { shared },
+    )
 }
 
 /// The sender went away without sending, or the value was received before.

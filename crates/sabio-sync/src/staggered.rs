@@ -20,7 +20,10 @@ where
     D: Future<Output = ()>,
 {
     let mut race = Race {
-        attempts: attempts.into_iter().map(|attempt| Attempt::Running(Box::pin(attempt))).collect(),
+        attempts: attempts
+            .into_iter()
+            .map(|attempt| Attempt::Running(Box::pin(attempt)))
+            .collect(),
         started: 0,
         head_start: None,
     };
@@ -68,8 +71,15 @@ where
             }
         }
         let all_failed = self.started == self.attempts.len()
-            && self.attempts.iter().all(|attempt| matches!(attempt, Attempt::Failed(_)));
-        if all_failed { Poll::Ready(None) } else { Poll::Pending }
+            && self
+                .attempts
+                .iter()
+                .all(|attempt| matches!(attempt, Attempt::Failed(_)));
+        if all_failed {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Polls one started attempt; its error, if it has one now, takes its place.

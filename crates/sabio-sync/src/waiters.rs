@@ -30,7 +30,10 @@ impl Waiters {
     /// A future that ends when [`wake_one`](Self::wake_one) or [`wake_all`](Self::wake_all) gets to
     /// it. It takes its place in the queue when it is first polled.
     pub fn wait(&self) -> Wait {
-        Wait { waiters: self.clone(), place: Place::Outside }
+        Wait {
+            waiters: self.clone(),
+            place: Place::Outside,
+        }
     }
 
     /// Wakes the task that waits longest; `false` when nobody waits.
@@ -74,7 +77,10 @@ impl Waiters {
 
 impl fmt::Debug for Waiters {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Waiters").field("len", &self.len()).finish()
+        formatter
+            .debug_struct("Waiters")
+            .field("len", &self.len())
+            .finish()
     }
 }
 
@@ -156,9 +162,15 @@ enum Left {
 const NIL: usize = usize::MAX;
 
 enum Node {
-    Waiting { waker: Waker, before: usize, after: usize },
+    Waiting {
+        waker: Waker,
+        before: usize,
+        after: usize,
+    },
     Woken(Woken),
-    Free { next: usize },
+    Free {
+        next: usize,
+    },
 }
 
 /// A doubly linked list inside a vector, oldest first. A node belongs to exactly one [`Wait`],
@@ -173,13 +185,23 @@ struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { nodes: Vec::new(), first: NIL, last: NIL, free: NIL, waiting: 0 }
+        Self {
+            nodes: Vec::new(),
+            first: NIL,
+            last: NIL,
+            free: NIL,
+            waiting: 0,
+        }
     }
 }
 
 impl Queue {
     fn push_back(&mut self, waker: Waker) -> usize {
-        let entry = Node::Waiting { waker, before: self.last, after: NIL };
+        let entry = Node::Waiting {
+            waker,
+            before: self.last,
+            after: NIL,
+        };
         let node = if let Some(Node::Free { next }) = self.nodes.get(self.free) {
             let node = self.free;
             self.free = *next;
