@@ -1,0 +1,88 @@
+"""Runs every benchmark and leaves tables, raw data and a picture: `python benches/run.py [--quick]`.
+
+A full run takes about 25 minutes and writes `benchmarks.json`, `benchmarks.svg` and the figures of
+`benchmarks.md` into `docs/`. A quick one takes a few minutes, shows whether everything works rather than how
+fast it is, and writes into `target/benchmarks/`. Loops that are not installed are left out with a warning.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import bench_http
+import bench_scheduling
+import bench_tcp
+import machine
+import options
+import picture
+import report
+from load import REPOSITORY, sabio_load
+from rounds import Row, measure, say
+
+PAGE = "benchmarks.md"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One script's part in a run; lengths are in seconds."""
+
+    title: str
+    rows: Callable[[float], list[Row]]
+    seconds: float
+    quick_seconds: float
+    needs_load: bool
+
+
+QUESTIONS = {
+    "scheduling": Question(bench_scheduling.TITLE, bench_scheduling.rows, 0.3, 0.05, needs_load=False),
+    "tcp": Question(bench_tcp.TITLE, bench_tcp.rows, 2.0, 0.4, needs_load=True),
+    "http": Question(bench_http.TITLE, bench_http.rows, 2.0, 0.4, needs_load=True),
+}
+
+
+def main() -> None:
+    """Measures, prints, writes."""
+    parser = options.parser(__doc__ or "", seconds="length of one measurement (each script's own)")
+    parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS), help="these scripts")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that all works")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder to write to")
+    parser.add_argument("--redraw", type=Path, metavar="FILE", help="only draw the picture of a record")
+    given = parser.parse_args()
+    output: Path = given.output or REPOSITORY / ("target/benchmarks" if given.quick else "docs")
+    output.mkdir(parents=True, exist_ok=True)
+    if given.redraw:
+        picture.draw(json.loads(given.redraw.read_text(encoding="utf-8")), output / report.PICTURE)
+        return
+
+    names = options.present(given.loops)
+    if any(QUESTIONS[name].needs_load for name in given.only):
+        sabio_load()
+    about = machine.describe(names)
+    rounds = given.rounds or (1 if given.quick else options.ROUNDS)
+    outcomes = {}
+    for name in given.only:
+        question = QUESTIONS[name]
+        seconds = given.seconds or (question.quick_seconds if given.quick else question.seconds)
+        if rows := options.chosen(question.rows(seconds), given.rows):
+            say(f"== {question.title}: rows {len(rows)}, rounds {rounds}")
+            outcomes[question.title] = measure(rows, names, rounds)
+
+    print(about["machine"])
+    for title, measured in outcomes.items():
+        print("\n" + "\n\n".join([title, *report.tables(measured)]))
+    if not any(cell.median for rows in outcomes.values() for row in rows for cell in row.cells.values()):
+        sys.exit("there is no figure to write")
+    figures = report.record(about | {"quick": given.quick}, outcomes)
+    report.write_json(output / "benchmarks.json", figures)
+    picture.draw(figures, output / report.PICTURE)
+    if (output / PAGE).exists():
+        report.put_into_page(output / PAGE, report.figures_page(about, outcomes))
+    say(f"written to {output}")
+
+
+if __name__ == "__main__":
+    main()
