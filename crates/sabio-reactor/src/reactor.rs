@@ -97,6 +97,21 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
         &self.poller
     }
 
+    /// Shows every source and every handle to a garbage collector's traversal. Shows nothing in the middle of
+    /// a change: whatever is held then is kept alive by whoever is changing it.
+    pub fn visit(&self, mut source: impl FnMut(&S), mut handle: impl FnMut(&H)) {
+        if let Ok(table) = self.table.try_borrow() {
+            table.visit(&mut source, &mut handle);
+        }
+        if let Ok(timers) = self.timers.try_borrow() {
+            for timer in timers.iter() {
+                if let Timer::Handle(timer) = timer {
+                    handle(timer);
+                }
+            }
+        }
+    }
+
     /// Forgets everything, closes the poller and the waker, and gives back what was registered.
     ///
     /// From here on registering fails with `EBADF`, as do the futures that were waiting.

@@ -141,6 +141,14 @@ impl<T> Timers<T> {
         self.live == 0
     }
 
+    /// Every value, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Live { value, .. } => Some(value),
+            Slot::Free { .. } => None,
+        })
+    }
+
     /// Takes out all timers, in the order in which they would have fired, and frees the memory.
     #[must_use]
     pub fn drain(&mut self) -> Vec<(Nanos, T)> {

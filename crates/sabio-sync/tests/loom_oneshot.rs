@@ -36,7 +36,7 @@ fn a_receiver_that_goes_away_leaves_the_value_dropped_once() {
         let (sender, mut receiver) = oneshot::channel();
         let sent = value.clone();
         let worker = thread::spawn(move || {
-            sender.is_closed();
+            let _ = sender.is_closed();
             sender.send(sent);
         });
         let polled = pin!(&mut receiver).poll(&mut Context::from_waker(Waker::noop()));

@@ -106,6 +106,19 @@ impl<S, H> Table<S, H> {
         Some(entry)
     }
 
+    /// Shows every source and every handle.
+    pub(super) fn visit(&self, source: &mut impl FnMut(&S), handle: &mut impl FnMut(&H)) {
+        for (_, entry) in self.entries.iter() {
+            match entry {
+                Entry::Source(entry) => source(&entry.source),
+                Entry::Watch(watch) => {
+                    watch.read.handle.iter().for_each(&mut *handle);
+                    watch.write.handle.iter().for_each(&mut *handle);
+                }
+            }
+        }
+    }
+
     /// Takes every entry out; all tokens are stale from here on.
     pub(super) fn drain(&mut self) -> Vec<Entry<S, H>> {
         let tokens: Vec<Token> = self.entries.iter().map(|(token, _)| token).collect();

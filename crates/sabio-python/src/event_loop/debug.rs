@@ -1,0 +1,190 @@
+//! Debug mode (asyncio: Developing with asyncio): slow callbacks, calls from the wrong thread, where things were made.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use sabio_reactor::Nanos;
+
+use super::{Loop, Ready};
+use crate::asyncio::asyncio;
+use crate::ffi::{MethodTable, Obj, Ref};
+use crate::transport::Source;
+
+/// Whether asyncio's debug mode is on in this process: PYTHONASYNCIODEBUG or `-X dev`.
+pub(super) fn debug_by_default(py: Python<'_>) -> PyResult<bool> {
+    asyncio(py)?
+        .coroutines
+        .bind(py)
+        .call_method0("_is_debug_mode")?
+        .is_truthy()
+}
+
+/// The stack of the Python code that called us, as `traceback.StackSummary`, innermost frame last.
+pub(crate) fn caller_stack(py: Python<'_>) -> PyResult<Obj> {
+    let frame = py.import("sys")?.getattr("_getframe")?.call1((0,))?;
+    Ok(asyncio(py)?
+        .format_helpers
+        .bind(py)
+        .call_method1("extract_stack", (frame,))?
+        .into())
+}
+
+/// Turns the interpreter's tracking of where coroutines were made on or off.
+pub(super) fn track_coroutine_origins(py: Python<'_>, on: bool) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    let depth: i64 = sys
+        .getattr("get_coroutine_origin_tracking_depth")?
+        .call0()?
+        .extract()?;
+    let wanted: i64 = if on {
+        py.import("asyncio.constants")?
+            .getattr("DEBUG_STACK_DEPTH")?
+            .extract()?
+    } else {
+        0
+    };
+    if depth != wanted && (on || TRACKING.get()) {
+        sys.getattr("set_coroutine_origin_tracking_depth")?
+            .call1((if on { wanted } else { SAVED.get() },))?;
+        SAVED.set(depth);
+    }
+    TRACKING.set(on);
+    Ok(())
+}
+
+thread_local! {
+    static TRACKING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static SAVED: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+/// RuntimeError if the loop runs on another thread.
+pub(super) fn check_thread(slf: &Ref<Loop>) -> PyResult<()> {
+    if slf.is_running() && !slf.is_running_here() {
+        return Err(PyRuntimeError::new_err(
+            "Non-thread-safe operation invoked on an event loop other than the current one",
+        ));
+    }
+    Ok(())
+}
+
+/// TypeError for coroutines, coroutine functions and what can not be called.
+pub(crate) fn check_callback(py: Python<'_>, callback: &Bound<'_, PyAny>, method: &str) -> PyResult<()> {
+    let is_coroutine = asyncio(py)?
+        .coroutines
+        .bind(py)
+        .call_method1("iscoroutine", (callback,))?
+        .is_truthy()?
+        || py
+            .import("inspect")?
+            .call_method1("iscoroutinefunction", (callback,))?
+            .is_truthy()?;
+    if is_coroutine {
+        return Err(PyTypeError::new_err(format!(
+            "coroutines cannot be used with {method}()"
+        )));
+    }
+    if !callback.is_callable() {
+        return Err(PyTypeError::new_err(format!(
+            "a callable object was expected by {method}(), got {}",
+            callback.repr()?
+        )));
+    }
+    Ok(())
+}
+
+/// Runs an item and logs it if it took long.
+pub(super) fn dispatch_timed(
+    py: Python<'_>,
+    slf: &Ref<Loop>,
+    item: Ready,
+    dispatch: fn(Python<'_>, &Ref<Loop>, Ready) -> PyResult<()>,
+) -> PyResult<()> {
+    let mut kept = None;
+    let subject = match &item {
+        Ready::Step(task) | Ready::Wakeup(task, _) | Ready::Throw(task, _) => Some(task.as_obj().clone()),
+        Ready::Call(handle) => {
+            // The handle lets go of its callback when it has run: its description is needed afterwards.
+            kept = handle
+                .bind(py)
+                .repr()
+                .ok()
+                .map(|text| (text.to_string(), handle.callback()));
+            Some(handle.as_obj().clone())
+        }
+        Ready::Event {
+            source: Source::Stream(transport),
+            ..
+        } => Some(transport.as_obj().clone()),
+        Ready::Event { .. } | Ready::Resolve(_) | Ready::Job(_) => None,
+    };
+    if let Ready::Call(handle) = &item {
+        slf.current_handle.set(Some(handle.as_obj().clone()));
+    }
+    let start = Nanos::now();
+    let result = dispatch(py, slf, item);
+    let seconds = Nanos::now().saturating_since(start).as_secs_f64();
+    slf.current_handle.set(None);
+    let threshold: f64 = match slf.slow_callback_duration.get() {
+        Some(threshold) => threshold.bind(py).extract()?,
+        None => f64::INFINITY,
+    };
+    if seconds >= threshold {
+        if let Some(subject) = subject {
+            let text = match kept {
+                Some((text, callback)) => bound_task(py, callback.as_ref())?.unwrap_or(text),
+                None => subject.bind(py).repr()?.to_string(),
+            };
+            let format = "Executing %s took %.3f seconds";
+            asyncio(py)?
+                .logger
+                .bind(py)
+                .call_method1("warning", (format, text, seconds))?;
+        }
+    }
+    result
+}
+
+/// The description of the task that a callback belongs to, if it is a step of a task that is not ours.
+fn bound_task(py: Python<'_>, callback: Option<&Obj>) -> PyResult<Option<String>> {
+    let Some(callback) = callback else { return Ok(None) };
+    let Some(owner) = callback.bind(py).getattr_opt("__self__")? else {
+        return Ok(None);
+    };
+    if owner.is_instance(asyncio(py)?.original_task.bind(py))? {
+        return Ok(Some(owner.repr()?.to_string()));
+    }
+    Ok(None)
+}
+
+pub(super) fn define(table: &mut MethodTable<Loop>) {
+    table
+        .fast_noargs(
+            c"get_debug",
+            c"get_debug($self, /)\n--\n\nWhether debug mode is on.",
+            |slf, _py| Ok(slf.debug()),
+        )
+        .fast_onearg(
+            c"set_debug",
+            c"set_debug($self, enabled, /)\n--\n\nTurn debug mode on or off.",
+            |slf, enabled| {
+                slf.debug.set(enabled.is_truthy()?);
+                if slf.is_running_here() {
+                    track_coroutine_origins(enabled.py(), slf.debug())?;
+                }
+                Ok(())
+            },
+        )
+        .getter(
+            c"_debug",
+            c"Whether debug mode is on.",
+            |slf, _py| Ok(slf.debug()),
+        )
+        .attribute(
+            c"slow_callback_duration",
+            c"Callbacks that take this long (seconds) are logged in debug mode; 0.1 by default.",
+            |slf, _py| Ok(slf.slow_callback_duration.get()),
+            |slf, value| {
+                slf.slow_callback_duration.set(Some(Obj::from(value)));
+                Ok(())
+            },
+        );
+}

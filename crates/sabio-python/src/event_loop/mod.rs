@@ -1,0 +1,378 @@
+//! The event loop: what it holds, and the class that Python sees. One file a concern; `run` turns the crank.
+//!
+//! Invariants: the ready queue is the only place from which callbacks and steps are run, in the order in which they
+//! were put there; only the thread that holds the GIL touches the loop's state; everything that another thread wants
+//! goes through `call_soon_threadsafe` or a remote waker.
+
+pub(crate) mod asyncgens;
+pub(crate) mod debug;
+pub(crate) mod errors;
+pub(crate) mod run;
+pub(crate) mod schedule;
+pub(crate) mod tasks;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::thread::ThreadId;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi::PyObject;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
+
+use crate::asyncio::asyncio;
+use crate::coroutine::ForeignWaiter;
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit};
+use crate::handle::Handle;
+use crate::names::names;
+use crate::task::{self, Task};
+use crate::transport::{Source, Stream};
+
+/// Something to run in the next turn.
+pub(crate) enum Ready {
+    /// A step of a task: its first, after a bare yield, or after it was parked.
+    Step(Ref<Task>),
+    /// A step of a task whose future is done.
+    Wakeup(Ref<Task>, Obj),
+    /// A step that throws.
+    Throw(Ref<Task>, Obj),
+    /// A callback of a user.
+    Call(Ref<Handle>),
+    /// Tells a foreign task that its native coroutine can go on.
+    Resolve(Ref<ForeignWaiter>),
+    /// A descriptor of ours is ready.
+    Event {
+        source: Source,
+        readable: bool,
+        writable: bool,
+    },
+    /// A step of something of ours, such as a transport that tells its protocol of the connection.
+    Job(Job),
+}
+
+/// See [`Ready::Job`]. Exceptions it returns leave the loop.
+pub(crate) type Job = Box<dyn FnOnce(Python<'_>, &Ref<Loop>) -> PyResult<()>>;
+
+/// The reactor of a loop: our sources, and the handles of users.
+pub(crate) type LoopReactor = Reactor<Source, Ref<Handle>>;
+
+/// The data of a loop.
+pub(crate) struct Loop {
+    ready: LocalQueue<Ready>,
+    reactor: Rc<LoopReactor>,
+    remote: RemoteWakers,
+    resolver: OnceCell<Resolver>,
+    /// The buffer of events, taken out while the poller fills it.
+    events: Cell<Option<Box<Events>>>,
+    /// Transports with data that the callback which runs now has written.
+    corked: LocalQueue<Ref<Stream>>,
+    pub(crate) signals: RefCell<HashMap<i32, Ref<Handle>>>,
+    pub(crate) signal_pipe: ObjCell,
+
+    pace: run::Pace,
+    thread: Cell<Option<ThreadId>>,
+    thread_ident: Cell<u64>,
+    waiting: Cell<bool>,
+    stopping: Cell<bool>,
+    closed: Cell<bool>,
+    fork: ForkMark,
+
+    debug: Cell<bool>,
+    pub(crate) slow_callback_duration: ObjCell,
+    pub(crate) current_handle: ObjCell,
+    pub(crate) exception_handler: ObjCell,
+    pub(crate) task_factory: ObjCell,
+    pub(crate) default_executor: ObjCell,
+    pub(crate) executor_shutdown: Cell<bool>,
+    pub(crate) asyncgens: ObjCell,
+    pub(crate) asyncgens_shutdown: Cell<bool>,
+
+    first_step: Cell<*mut PyObject>,
+    no_args: Obj,
+    loop_kwargs: ObjCell,
+}
+
+static LOOP: ClassCell = ClassCell::new();
+
+impl Class for Loop {
+    const NAME: &'static std::ffi::CStr = c"sabio._LoopCore";
+    const SUBCLASSABLE: bool = true;
+
+    fn cell() -> &'static ClassCell {
+        &LOOP
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        visit.queue(&self.ready, |visit, item| match item {
+            Ready::Step(task) => visit.obj(task.as_obj()),
+            Ready::Wakeup(task, object) | Ready::Throw(task, object) => {
+                visit.obj(task.as_obj());
+                visit.obj(object);
+            }
+            Ready::Call(handle) => {
+                // A handle is not collected itself; what only the queue's handle owns is the queue's.
+                if handle.as_obj().refcount() == 1 {
+                    handle.visit_contents(visit);
+                }
+            }
+            Ready::Resolve(waiter) => visit.obj(waiter.as_obj()),
+            Ready::Event { source, .. } => source.visit(visit),
+            Ready::Job(_) => {}
+        });
+        visit.queue(&self.corked, |visit, transport| visit.obj(transport.as_obj()));
+        for slot in [
+            &self.slow_callback_duration,
+            &self.current_handle,
+            &self.exception_handler,
+            &self.task_factory,
+            &self.default_executor,
+            &self.asyncgens,
+            &self.loop_kwargs,
+            &self.signal_pipe,
+        ] {
+            visit.slot(slot);
+        }
+        visit.obj(&self.no_args);
+    }
+
+    fn clear(&self) {
+        drop(self.ready.take_all());
+        drop(self.corked.take_all());
+        for slot in [
+            &self.exception_handler,
+            &self.task_factory,
+            &self.asyncgens,
+            &self.loop_kwargs,
+        ] {
+            slot.set(None);
+        }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // The reactor's futures may outlive the loop: what it holds is given back and dropped here, last.
+        drop(self.reactor.close());
+    }
+}
+
+impl Loop {
+    fn new(py: Python<'_>) -> PyResult<Loop> {
+        let reactor = Rc::new(LoopReactor::new()?);
+        let remote = RemoteWakers::new(reactor.waker());
+        let debug = debug::debug_by_default(py)?;
+        Ok(Loop {
+            ready: LocalQueue::with_capacity(64),
+            reactor,
+            remote,
+            resolver: OnceCell::new(),
+            events: Cell::new(Some(Box::new(Events::new()))),
+            corked: LocalQueue::with_capacity(0),
+            signals: RefCell::new(HashMap::new()),
+            signal_pipe: ObjCell::new(None),
+            pace: run::Pace::default(),
+            thread: Cell::new(None),
+            thread_ident: Cell::new(0),
+            waiting: Cell::new(false),
+            stopping: Cell::new(false),
+            closed: Cell::new(false),
+            fork: ForkMark::new(),
+            debug: Cell::new(debug),
+            slow_callback_duration: ObjCell::new(Some(crate::ffi::IntoObj::into_obj(0.1, py)?)),
+            current_handle: ObjCell::new(None),
+            exception_handler: ObjCell::new(None),
+            task_factory: ObjCell::new(None),
+            default_executor: ObjCell::new(None),
+            executor_shutdown: Cell::new(false),
+            asyncgens: ObjCell::new(Some(py.import("weakref")?.getattr("WeakSet")?.call0()?.into())),
+            asyncgens_shutdown: Cell::new(false),
+            first_step: Cell::new(std::ptr::null_mut()),
+            no_args: PyTuple::empty(py).into(),
+            loop_kwargs: ObjCell::new(None),
+        })
+    }
+
+    /// Appends to the ready queue.
+    #[inline]
+    pub(crate) fn push(&self, item: Ready) {
+        self.ready.push(item);
+    }
+
+    /// Takes the newest entry of the ready queue back.
+    pub(crate) fn pop_newest(&self) -> Option<Ready> {
+        self.ready.pop_newest()
+    }
+
+    /// The reactor.
+    #[inline]
+    pub(crate) fn reactor(&self) -> &Rc<LoopReactor> {
+        &self.reactor
+    }
+
+    /// Wakers for work on other threads.
+    pub(crate) fn remote(&self) -> &RemoteWakers {
+        &self.remote
+    }
+
+    /// The pool that resolves names; made at the first use.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        self.resolver.get_or_init(Resolver::new)
+    }
+
+    /// Notes that `transport` has data to send when the callback that runs now returns.
+    #[inline]
+    pub(crate) fn cork(&self, transport: Ref<Stream>) {
+        self.corked.push(transport);
+    }
+
+    /// Whether debug mode is on.
+    #[inline]
+    pub(crate) fn debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    /// Whether the loop was closed.
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// RuntimeError if the loop is closed, or was made before a fork of this process.
+    #[inline]
+    pub(crate) fn check_closed(&self) -> PyResult<()> {
+        if self.closed.get() {
+            return Err(PyRuntimeError::new_err("Event loop is closed"));
+        }
+        if self.fork.is_inherited() {
+            return Err(PyRuntimeError::new_err(
+                "this event loop belongs to the process before fork(): make a new one in the child",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether this is a forked child of the process that made the loop.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.fork.is_inherited()
+    }
+
+    /// Whether the loop runs, on whatever thread.
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        self.thread.get().is_some()
+    }
+
+    /// Whether the loop runs on this thread.
+    pub(crate) fn is_running_here(&self) -> bool {
+        self.thread.get() == Some(std::thread::current().id())
+    }
+
+    /// Tells `call_soon` to drop the step that the initialiser of `_asyncio.Task` is about to schedule in this
+    /// context (null: none). Gives back what it was told before.
+    #[inline]
+    pub(crate) fn expect_first_step(&self, context: *mut PyObject) -> *mut PyObject {
+        self.first_step.replace(context)
+    }
+
+    /// An empty tuple.
+    #[inline]
+    pub(crate) fn no_args<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyTuple> {
+        // `no_args` was made as a tuple.
+        match self.no_args.bind(py).cast::<PyTuple>() {
+            Ok(tuple) => tuple,
+            Err(_) => unreachable!("made as a tuple"),
+        }
+    }
+}
+
+impl Ref<Loop> {
+    /// `{"loop": self}`, made once.
+    #[inline]
+    pub(crate) fn loop_kwargs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let kwargs = match self.loop_kwargs.get() {
+            Some(kwargs) => kwargs.into_bound(py).cast_into::<PyDict>()?,
+            None => {
+                let kwargs = PyDict::new(py);
+                kwargs.set_item(names(py)?.loop_.bind(py), self.bind(py))?;
+                self.loop_kwargs.set(Some(Obj::from(&kwargs)));
+                kwargs
+            }
+        };
+        Ok(kwargs)
+    }
+}
+
+/// The running loop of this thread. RuntimeError if none runs, or one that is not ours.
+pub(crate) fn running(py: Python<'_>) -> PyResult<Ref<Loop>> {
+    if let Some(event_loop) = task::current().and_then(|task| task.event_loop()) {
+        return Ok(event_loop);
+    }
+    let running = asyncio(py)?.events.bind(py).call_method0("get_running_loop")?;
+    match Ref::<Loop>::downcast(&running) {
+        Some(event_loop) => Ok(event_loop.clone()),
+        None => Err(PyRuntimeError::new_err(format!(
+            "the running event loop is not a sabio.Loop: {running}"
+        ))),
+    }
+}
+
+fn repr(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<Obj> {
+    let class = slf.bind(py).get_type().name()?;
+    let text = format!(
+        "<{class} running={} closed={} debug={}>",
+        python_bool(slf.is_running()),
+        python_bool(slf.is_closed()),
+        python_bool(slf.debug()),
+    );
+    Ok(Obj::from(pyo3::types::PyString::new(py, &text)))
+}
+
+fn python_bool(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}
+
+fn define(table: &mut MethodTable<Loop>) {
+    run::define(table);
+    schedule::define(table);
+    tasks::define(table);
+    errors::define(table);
+    debug::define(table);
+    asyncgens::define(table);
+}
+
+/// Builds the class: our core first, `asyncio.AbstractEventLoop` behind it.
+pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let core = ClassBuilder::<Loop>::new(c"The native part of sabio.Loop.")
+        .members(define)
+        .constructor(|_class, args, kwargs| {
+            if !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty()) {
+                return Err(pyo3::exceptions::PyTypeError::new_err(
+                    "Loop() takes no arguments",
+                ));
+            }
+            Loop::new(args.py())
+        })
+        .finalizer(run::finalize)
+        .repr(repr)
+        .build(py, &Base::Object)?;
+    let abstract_loop = asyncio(py)?.events.bind(py).getattr("AbstractEventLoop")?;
+    let namespace = PyDict::new(py);
+    namespace.set_item("__module__", "sabio")?;
+    namespace.set_item(
+        "__doc__",
+        "An event loop (asyncio: Event Loop), written in Rust. Loop() takes no arguments.",
+    )?;
+    let class = py
+        .get_type::<PyType>()
+        .call1(("Loop", (core, abstract_loop), namespace))?;
+    module.add("Loop", class)
+}
+
+/// The time since the clock's start, in seconds, as `loop.time()` gives it.
+#[inline]
+pub(crate) fn time() -> f64 {
+    Nanos::now().as_secs_f64()
+}

@@ -1,0 +1,416 @@
+//! Running the loop: its turns, when it waits and for how long, starting, stopping and closing.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
+use pyo3::ffi as py_ffi;
+use pyo3::prelude::*;
+use sabio_reactor::{Due, Events, Fired, Nanos};
+
+use super::{Loop, Ready, asyncgens, debug};
+use crate::asyncio::asyncio;
+use crate::ffi::{BoundFunction, FunctionDef, MethodTable, Obj, Ref};
+use crate::handle::{Handle, TimerHandle};
+use crate::names::names;
+use crate::step::{self, Input};
+
+/// While callbacks are ready the poller is asked about this often.
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
+
+/// The clock is read at least once in so many turns.
+const MAX_STRIDE: u32 = 32;
+
+/// Decides in which turns a busy loop reads the clock, so that short turns do not pay for it and long ones do not
+/// starve input, output and timers: the stride follows the length of the turns.
+#[derive(Default)]
+pub(super) struct Pace {
+    turns_left: Cell<u32>,
+    stride: Cell<u32>,
+    last_look: Cell<u64>,
+    last_poll: Cell<u64>,
+}
+
+/// What a busy turn should look at.
+enum Look {
+    Nothing,
+    Timers(Nanos),
+    Poller,
+}
+
+impl Pace {
+    #[inline]
+    fn turn(&self) -> Look {
+        let left = self.turns_left.get();
+        if left > 0 {
+            self.turns_left.set(left - 1);
+            return Look::Nothing;
+        }
+        self.look()
+    }
+
+    fn look(&self) -> Look {
+        let now = Nanos::now();
+        let elapsed = now.0.saturating_sub(self.last_look.replace(now.0));
+        let interval = POLL_INTERVAL.as_nanos() as u64;
+        let stride = self.stride.get().max(1);
+        let next = if elapsed.saturating_mul(2) < interval {
+            (stride * 2).min(MAX_STRIDE)
+        } else if elapsed > interval {
+            (u64::from(stride) * interval / elapsed).max(1) as u32
+        } else {
+            stride
+        };
+        self.stride.set(next);
+        self.turns_left.set(next - 1);
+        if now.0.saturating_sub(self.last_poll.get()) >= interval {
+            Look::Poller
+        } else {
+            Look::Timers(now)
+        }
+    }
+
+    fn polled(&self, now: Nanos) {
+        self.last_poll.set(now.0);
+        self.last_look.set(now.0);
+    }
+}
+
+/// Runs one item of the ready queue. SystemExit and KeyboardInterrupt come back as errors.
+#[inline]
+fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> PyResult<()> {
+    match item {
+        Ready::Step(task) => step::run(py, slf, task, Input::Resume),
+        Ready::Wakeup(task, future) => step::run(py, slf, task, Input::Done(future)),
+        Ready::Throw(task, exception) => step::run(py, slf, task, Input::Throw(exception)),
+        Ready::Call(handle) => {
+            step::leave(py, slf)?;
+            Handle::run(&handle, py)
+        }
+        Ready::Resolve(waiter) => {
+            step::leave(py, slf)?;
+            waiter.resolve(py)
+        }
+        Ready::Event {
+            source,
+            readable,
+            writable,
+        } => {
+            step::leave(py, slf)?;
+            source.ready(py, slf, readable, writable)
+        }
+        Ready::Job(job) => {
+            step::leave(py, slf)?;
+            job(py, slf)
+        }
+    }
+}
+
+impl Loop {
+    /// Sends what the callback that has just returned wrote to transports.
+    #[inline]
+    fn uncork(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+        if slf.corked.is_empty() {
+            return Ok(());
+        }
+        Loop::uncork_all(slf, py)
+    }
+
+    fn uncork_all(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+        while let Some(transport) = slf.corked.pop() {
+            crate::transport::flush(&transport, py)?;
+        }
+        Ok(())
+    }
+
+    /// One turn: look for events and timers if nothing is ready or it is time to, then run what is ready now. What
+    /// that makes ready waits for the next turn.
+    #[inline]
+    fn run_once(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+        if slf.ready.is_empty() || slf.stopping.get() {
+            Loop::poll(slf, py)?;
+        } else {
+            match slf.pace.turn() {
+                Look::Nothing => {}
+                Look::Timers(now) => slf.expire_timers(py, now),
+                Look::Poller => Loop::poll(slf, py)?,
+            }
+        }
+        let debug = slf.debug.get();
+        for _ in 0..slf.ready.len() {
+            let Some(item) = slf.ready.pop() else { break };
+            if debug {
+                debug::dispatch_timed(py, slf, item, dispatch)?;
+            } else {
+                dispatch(py, slf, item)?;
+            }
+            Loop::uncork(slf, py)?;
+        }
+        py.check_signals()
+    }
+
+    /// Asks the poller, waiting if nothing is ready, and puts what it says and the timers that are due on the ready
+    /// queue.
+    fn poll(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+        let timeout = if !slf.ready.is_empty() || slf.stopping.get() {
+            Some(Duration::ZERO)
+        } else {
+            slf.reactor
+                .next_deadline()
+                .map(|deadline| deadline.saturating_since(Nanos::now()))
+        };
+        let mut events = slf.events.take().unwrap_or_else(|| Box::new(Events::new()));
+        events.clear();
+        let waited = if timeout == Some(Duration::ZERO) {
+            slf.reactor.poller().wait(&mut events, timeout)
+        } else {
+            step::leave(py, slf)?;
+            slf.waiting.set(true);
+            let poller = slf.reactor.poller();
+            let waited = py.detach(|| poller.wait(&mut events, timeout));
+            slf.waiting.set(false);
+            waited
+        };
+        for event in events.iter() {
+            match slf.reactor.fire(event) {
+                Fired::Nothing => {}
+                Fired::Source(source, event) => {
+                    slf.push(Ready::Event {
+                        source,
+                        readable: event.readable,
+                        writable: event.writable,
+                    });
+                }
+                Fired::Watch { reader, writer } => {
+                    reader
+                        .into_iter()
+                        .chain(writer)
+                        .for_each(|handle| slf.push(Ready::Call(handle)));
+                }
+            }
+        }
+        slf.events.set(Some(events));
+        slf.remote.drain();
+        let now = Nanos::now();
+        slf.pace.polled(now);
+        slf.expire_timers(py, now);
+        waited?;
+        Ok(())
+    }
+
+    /// Puts the timers that are due on the ready queue.
+    fn expire_timers(&self, py: Python<'_>, now: Nanos) {
+        while let Some(due) = self.reactor.pop_due(now) {
+            match due {
+                Due::Handle(_, handle) => {
+                    if let Some(timer) = Ref::<TimerHandle>::downcast(handle.bind(py)) {
+                        timer.set_key(None);
+                    }
+                    self.push(Ready::Call(handle));
+                }
+                Due::Waker(waker) => waker.wake(),
+            }
+        }
+    }
+
+    /// RuntimeError if this loop runs, or another one on this thread.
+    pub(crate) fn check_running(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_running() {
+            return Err(PyRuntimeError::new_err("This event loop is already running"));
+        }
+        if !asyncio(py)?
+            .events
+            .bind(py)
+            .call_method0("_get_running_loop")?
+            .is_none()
+        {
+            return Err(PyRuntimeError::new_err(
+                "Cannot run the event loop while another loop is running",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    slf.check_closed()?;
+    slf.check_running(py)?;
+    let events = asyncio(py)?.events.bind(py);
+    debug::track_coroutine_origins(py, slf.debug())?;
+    let hooks = asyncgens::install_hooks(py, slf)?;
+    slf.thread.set(Some(std::thread::current().id()));
+    slf.thread_ident
+        .set(py.import("_thread")?.getattr("get_ident")?.call0()?.extract()?);
+    // Looked up at each run: whoever replaced the function wants to be told.
+    let set_running_loop = names(py)?.set_running_loop.text(py);
+    let mut result = events.call_method1(set_running_loop, (slf.bind(py),)).map(|_| ());
+    if result.is_ok() {
+        result = loop {
+            if let Err(error) = Loop::run_once(slf, py) {
+                break Err(error);
+            }
+            if slf.stopping.get() {
+                break Ok(());
+            }
+        };
+    }
+    let left = step::leave(py, slf);
+    slf.stopping.set(false);
+    slf.thread.set(None);
+    let cleaned = events
+        .call_method1(set_running_loop, (py.None(),))
+        .map(|_| ())
+        .and_then(|()| debug::track_coroutine_origins(py, false))
+        .and_then(|()| asyncgens::restore_hooks(py, hooks));
+    // What was written before an exception left the loop is still sent when it runs again.
+    result.and(left).and(cleaned)
+}
+
+/// The callback by which `run_until_complete` stops the loop.
+struct StopWhenDone;
+
+impl FunctionDef for StopWhenDone {
+    const NAME: &'static std::ffi::CStr = c"_run_until_complete_cb";
+
+    fn call(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<Obj> {
+        let future = future.bind(py);
+        if !future.call_method0("cancelled")?.is_truthy()? {
+            let exception = future.call_method0("exception")?;
+            if exception.is_instance_of::<pyo3::exceptions::PySystemExit>()
+                || exception.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>()
+            {
+                // It has left the loop already, and stops it thereby.
+                return Ok(Obj::none(py));
+            }
+        }
+        slf.bind(py).call_method0("stop")?;
+        Ok(Obj::none(py))
+    }
+}
+
+fn run_until_complete(slf: &Ref<Loop>, future: &Bound<'_, PyAny>) -> PyResult<Obj> {
+    let py = future.py();
+    slf.check_closed()?;
+    slf.check_running(py)?;
+    let is_future = py
+        .import("asyncio.futures")?
+        .call_method1("isfuture", (future,))?
+        .is_truthy()?;
+    let kwargs = slf.loop_kwargs(py)?;
+    let future = py
+        .import("asyncio.tasks")?
+        .getattr("ensure_future")?
+        .call((future,), Some(&kwargs))?;
+    if !is_future {
+        // An exception that stops the loop leaves the task pending on purpose.
+        future.setattr("_log_destroy_pending", false)?;
+    }
+    let stop = BoundFunction::<StopWhenDone>::create(py, slf.as_obj())?;
+    future.call_method1("add_done_callback", (stop.bind(py),))?;
+    let ran = slf.bind(py).call_method0("run_forever");
+    let removed = future.call_method1("remove_done_callback", (stop.bind(py),));
+    if let Err(error) = ran {
+        if !is_future
+            && future.call_method0("done")?.is_truthy()?
+            && !future.call_method0("cancelled")?.is_truthy()?
+        {
+            // The exception that left the loop is the task's own: it counts as retrieved.
+            future.call_method0("exception")?;
+        }
+        return Err(error);
+    }
+    removed?;
+    if !future.call_method0("done")?.is_truthy()? {
+        return Err(PyRuntimeError::new_err(
+            "Event loop stopped before Future completed.",
+        ));
+    }
+    Ok(future.call_method0("result")?.into())
+}
+
+fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    if slf.is_running() {
+        return Err(PyRuntimeError::new_err("Cannot close a running event loop"));
+    }
+    if slf.closed.replace(true) {
+        return Ok(());
+    }
+    let ready = slf.ready.take_all();
+    let corked = slf.corked.take_all();
+    let reactor = slf.reactor.close();
+    for item in &ready {
+        if let Ready::Call(handle) = item {
+            handle.release();
+        }
+    }
+    for handle in &reactor.handles {
+        handle.release();
+    }
+    drop((ready, corked, reactor));
+    slf.executor_shutdown.set(true);
+    if let Some(executor) = slf.default_executor.take() {
+        let kwargs = pyo3::types::PyDict::new(py);
+        kwargs.set_item("wait", false)?;
+        executor.bind(py).call_method("shutdown", (), Some(&kwargs))?;
+    }
+    Ok(())
+}
+
+/// ResourceWarning for a loop that nobody closed; then closes it.
+pub(super) fn finalize(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    if slf.is_closed() || slf.is_inherited() {
+        return Ok(());
+    }
+    let message = format!("unclosed event loop {}", slf.bind(py).repr()?);
+    let kwargs = pyo3::types::PyDict::new(py);
+    kwargs.set_item("source", slf.bind(py))?;
+    let warned = py.import("warnings")?.call_method(
+        "warn",
+        (message, py.get_type::<PyResourceWarning>()),
+        Some(&kwargs),
+    );
+    if !slf.is_running() {
+        slf.bind(py).call_method0("close")?;
+    }
+    warned?;
+    Ok(())
+}
+
+pub(super) fn define(table: &mut MethodTable<Loop>) {
+    table
+        .noargs(c"run_forever", c"run_forever($self, /)\n--\n\nRun until stop() is called.", run_forever)
+        .method(
+            c"run_until_complete",
+            c"run_until_complete($self, future, /)\n--\n\nRun until the future is done; give its result or raise its exception.",
+            |slf, args| {
+                let signature = crate::ffi::Signature {
+                    function: "run_until_complete",
+                    parameters: ["future"],
+                    required: 1,
+                    positional: 1,
+                };
+                match args.parse(&signature)? {
+                    [Some(future)] => run_until_complete(slf, future),
+                    [None] => Ok(Obj::none(args.py())),
+                }
+            },
+        )
+        .noargs(c"stop", c"stop($self, /)\n--\n\nStop at the end of this turn (or of the next one, if the loop does not run).", |slf, _py| {
+            slf.stopping.set(true);
+            if slf.waiting.get() {
+                slf.reactor.waker().wake();
+            }
+            Ok(())
+        })
+        .noargs(c"close", c"close($self, /)\n--\n\nClose the loop: it can not be used any more. RuntimeError while it runs.", close)
+        .fast_noargs(c"is_running", c"is_running($self, /)\n--\n\nWhether the loop runs.", |slf, _py| Ok(slf.is_running()))
+        .fast_noargs(c"is_closed", c"is_closed($self, /)\n--\n\nWhether the loop was closed.", |slf, _py| Ok(slf.is_closed()))
+        .noargs(c"_check_closed", c"_check_closed($self, /)\n--\n\nRuntimeError if the loop is closed.", |slf, _py| slf.check_closed())
+        .noargs(c"_check_running", c"_check_running($self, /)\n--\n\nRuntimeError if a loop runs on this thread.", |slf, py| slf.check_running(py))
+        .getter(c"_thread_id", c"threading.get_ident() of the thread that runs the loop, or None.", |slf, _py| {
+            Ok(slf.is_running().then(|| slf.thread_ident.get() as usize))
+        })
+        .getter(c"_stopping", c"Whether stop() was called.", |slf, _py| Ok(slf.stopping.get()))
+        .getter(c"_closed", c"Whether the loop was closed.", |slf, _py| Ok(slf.closed.get()));
+    let _ = py_ffi::Py_None;
+}

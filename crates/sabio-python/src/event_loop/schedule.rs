@@ -1,0 +1,209 @@
+//! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at` and the clock (asyncio: Scheduling callbacks).
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use sabio_reactor::Nanos;
+
+use super::{Loop, Ready, debug};
+use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, context_copy_current};
+use crate::handle::{Arguments, Handle, Kind, ThreadSafeHandle, TimerHandle};
+use crate::names::names;
+use crate::task::{Task, Wakeup};
+
+/// Callback, arguments and context of a scheduling call whose callback stands at position `first`.
+struct Call<'a, 'py> {
+    callback: &'a Bound<'py, PyAny>,
+    args: Arguments,
+    context: Option<&'a Bound<'py, PyAny>>,
+}
+
+#[inline]
+fn parse<'a, 'py>(function: &'static str, args: Args<'a, 'py>, first: usize) -> PyResult<Call<'a, 'py>> {
+    let py = args.py();
+    let Some(callback) = args.get(first) else {
+        return Err(missing(function));
+    };
+    let context = args
+        .only_keyword(function, &names(py)?.context)?
+        .filter(|context| !context.is_none());
+    Ok(Call {
+        callback,
+        args: Arguments::collect(args.positional_from(first + 1)),
+        context,
+    })
+}
+
+#[cold]
+fn missing(function: &str) -> PyErr {
+    PyTypeError::new_err(format!("{function}() missing required argument: 'callback'"))
+}
+
+#[inline]
+fn context_of(py: Python<'_>, call: &Call<'_, '_>) -> PyResult<Obj> {
+    match call.context {
+        Some(context) => Ok(Obj::from(context)),
+        None => context_copy_current(py),
+    }
+}
+
+fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    slf.check_closed()?;
+    let call = parse("call_soon", args, 0)?;
+    if let Some(context) = call.context {
+        let expected = slf.first_step.get();
+        if std::ptr::eq(expected, context.as_ptr()) {
+            // The base's initialiser schedules the step that we take natively.
+            slf.first_step.set(std::ptr::null_mut());
+            return Ok(Obj::none(py));
+        }
+    }
+    if slf.debug() {
+        debug::check_thread(slf)?;
+        debug::check_callback(py, call.callback, "call_soon")?;
+    }
+    if let Some(task) = BoundFunction::<Wakeup>::target(call.callback) {
+        if let (Some(task), [future]) = (Ref::<Task>::downcast(task.bind(py)), call.args.as_slice()) {
+            slf.push(Ready::Wakeup(task.clone(), future.clone()));
+            return Ok(Obj::none(py));
+        }
+    }
+    let context = context_of(py, &call)?;
+    let data = Handle::new(
+        Obj::from(call.callback),
+        call.args,
+        context,
+        slf.clone(),
+        Kind::Once,
+    );
+    let handle = Ref::create(py, data)?;
+    if slf.debug() {
+        handle.record_source(py)?;
+    }
+    slf.push(Ready::Call(handle.clone()));
+    Ok(handle.into_obj())
+}
+
+fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    slf.check_closed()?;
+    let call = parse("call_soon_threadsafe", args, 0)?;
+    if slf.debug() {
+        debug::check_callback(py, call.callback, "call_soon_threadsafe")?;
+    }
+    let context = context_of(py, &call)?;
+    let data = Handle::new(
+        Obj::from(call.callback),
+        call.args,
+        context,
+        slf.clone(),
+        Kind::ThreadSafe,
+    );
+    let handle = Ref::create_derived(py, data, ThreadSafeHandle::default())?.into_parent();
+    if slf.debug() {
+        handle.record_source(py)?;
+    }
+    slf.push(Ready::Call(handle.clone()));
+    slf.wake_if_waiting();
+    Ok(handle.into_obj())
+}
+
+/// Puts a timer on the heap.
+fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: Call<'_, '_>) -> PyResult<Obj> {
+    let context = context_of(py, &call)?;
+    let data = Handle::new(
+        Obj::from(call.callback),
+        call.args,
+        context,
+        slf.clone(),
+        Kind::Once,
+    );
+    let timer = Ref::create_derived(py, data, TimerHandle::new(when))?;
+    if slf.debug() {
+        timer.as_parent().record_source(py)?;
+    }
+    let key = slf
+        .reactor()
+        .schedule(Nanos::at_or_after(when), timer.as_parent().clone());
+    timer.set_key(Some(key));
+    Ok(timer.into_obj())
+}
+
+fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    let Some(delay) = args.get(0) else {
+        return Err(PyTypeError::new_err(
+            "call_later() missing required argument: 'delay'",
+        ));
+    };
+    if delay.is_none() {
+        return Err(PyTypeError::new_err("delay must not be None"));
+    }
+    slf.check_closed()?;
+    let delay: f64 = delay.extract()?;
+    let call = parse("call_later", args, 1)?;
+    check_timer(slf, py, &call, "call_later")?;
+    call_at_time(slf, py, super::time() + delay, call)
+}
+
+fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    let Some(when) = args.get(0) else {
+        return Err(PyTypeError::new_err(
+            "call_at() missing required argument: 'when'",
+        ));
+    };
+    if when.is_none() {
+        return Err(PyTypeError::new_err("when cannot be None"));
+    }
+    slf.check_closed()?;
+    let when: f64 = when.extract()?;
+    let call = parse("call_at", args, 1)?;
+    check_timer(slf, py, &call, "call_at")?;
+    call_at_time(slf, py, when, call)
+}
+
+#[inline]
+fn check_timer(slf: &Ref<Loop>, py: Python<'_>, call: &Call<'_, '_>, method: &str) -> PyResult<()> {
+    if slf.debug() {
+        debug::check_thread(slf)?;
+        debug::check_callback(py, call.callback, method)?;
+    }
+    Ok(())
+}
+
+impl Loop {
+    /// Ends the loop's wait, if it waits: called by other threads, which have just changed something.
+    #[inline]
+    pub(crate) fn wake_if_waiting(&self) {
+        // Set and read under the GIL: a loop that is not waiting now looks at the ready queue before it waits.
+        if self.waiting.get() {
+            self.reactor.waker().wake();
+        }
+    }
+}
+
+pub(super) fn define(table: &mut MethodTable<Loop>) {
+    table
+        .fast_method(
+            c"call_soon",
+            c"call_soon($self, callback, /, *args, context=None)\n--\n\nCall callback(*args) in the next turn of the loop.",
+            call_soon,
+        )
+        .fast_method(
+            c"call_soon_threadsafe",
+            c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nAs call_soon(), from any thread.",
+            call_soon_threadsafe,
+        )
+        .fast_method(
+            c"call_later",
+            c"call_later($self, delay, callback, /, *args, context=None)\n--\n\nCall callback(*args) after delay seconds, never earlier.",
+            call_later,
+        )
+        .fast_method(
+            c"call_at",
+            c"call_at($self, when, callback, /, *args, context=None)\n--\n\nCall callback(*args) when time() has reached `when` (seconds), never earlier.",
+            call_at,
+        )
+        .fast_noargs(c"time", c"time($self, /)\n--\n\nThe loop's clock in seconds: the same as time.monotonic().", |_slf, _py| Ok(super::time()));
+}

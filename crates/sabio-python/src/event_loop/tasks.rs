@@ -1,0 +1,172 @@
+//! `create_task`, task factories and `create_future` (asyncio: Creating Futures and Tasks).
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::Loop;
+use crate::asyncio::asyncio;
+use crate::ffi::{Args, IsClass, MethodTable, Obj, Ref, set_current};
+use crate::future;
+use crate::names::names;
+use crate::task::{Spawn, Task, spawn};
+
+fn create_task(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    slf.check_closed()?;
+    let Some(coro) = args.get(0).cloned().or_else(|| keyword(&args, "coro")) else {
+        return Err(PyTypeError::new_err(
+            "create_task() missing required argument: 'coro'",
+        ));
+    };
+    if args.len() > 1 {
+        return Err(PyTypeError::new_err(format!(
+            "create_task() takes 1 positional argument but {} were given",
+            args.len()
+        )));
+    }
+    if let Some(factory) = slf.task_factory.get() {
+        return from_factory(slf, py, &factory, &coro, &args);
+    }
+    if let Some(class) = replaced(py)? {
+        let kwargs = keyword_dict(&args)?;
+        kwargs.set_item(names(py)?.loop_.bind(py), slf.bind(py))?;
+        return Ok(class.bind(py).call((coro,), Some(&kwargs))?.into());
+    }
+    let mut request = Spawn {
+        coro: coro.into(),
+        context: None,
+        name: None,
+        eager_start: false,
+    };
+    for (name, value) in args.keywords() {
+        let given = || (!value.is_none()).then(|| Obj::from(value));
+        match name.cast::<PyString>()?.to_str()? {
+            "name" => request.name = given(),
+            "context" => request.context = given(),
+            "eager_start" => request.eager_start = value.is_truthy()?,
+            "coro" => {}
+            other => {
+                return Err(PyTypeError::new_err(format!(
+                    "create_task() got an unexpected keyword argument '{other}'"
+                )));
+            }
+        }
+    }
+    Ok(spawn(py, slf, request)?.into_obj())
+}
+
+fn keyword<'py>(args: &Args<'_, 'py>, wanted: &str) -> Option<Bound<'py, PyAny>> {
+    args.keywords()
+        .find(|(name, _)| name.eq(wanted).unwrap_or(false))
+        .map(|(_, value)| value.clone())
+}
+
+fn keyword_dict<'py>(args: &Args<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
+    let kwargs = PyDict::new(args.py());
+    for (name, value) in args
+        .keywords()
+        .filter(|(name, _)| !name.eq("coro").unwrap_or(false))
+    {
+        kwargs.set_item(name, value)?;
+    }
+    Ok(kwargs)
+}
+
+/// The class that a user put in the place of `asyncio.tasks.Task`, if one did.
+#[inline]
+fn replaced(py: Python<'_>) -> PyResult<Option<Obj>> {
+    let asyncio = asyncio(py)?;
+    let current = asyncio
+        .tasks_dict
+        .bind(py)
+        .cast::<PyDict>()?
+        .get_item(names(py)?.task_class.bind(py))?;
+    Ok(current
+        .filter(|class| !asyncio.original_task.is(class) && !Task::is_class(py, class))
+        .map(Obj::from))
+}
+
+/// Asks the factory; the caller's keywords are passed on, and none besides.
+fn from_factory(
+    slf: &Ref<Loop>,
+    py: Python<'_>,
+    factory: &Obj,
+    coro: &Bound<'_, PyAny>,
+    args: &Args<'_, '_>,
+) -> PyResult<Obj> {
+    let kwargs = keyword_dict(args)?;
+    if asyncio(py)?
+        .eager_task_factory
+        .as_ref()
+        .is_some_and(|eager| eager.is(factory.bind(py)))
+        && replaced(py)?.is_none()
+    {
+        let get = |name: &str| -> PyResult<Option<Obj>> {
+            Ok(kwargs
+                .get_item(name)?
+                .filter(|value| !value.is_none())
+                .map(Obj::from))
+        };
+        let eager_start = match get("eager_start")? {
+            Some(eager) => eager.bind(py).is_truthy()?,
+            None => true,
+        };
+        let request = Spawn {
+            coro: Obj::from(coro),
+            context: get("context")?,
+            name: get("name")?,
+            eager_start,
+        };
+        return Ok(spawn(py, slf, request)?.into_obj());
+    }
+    // A factory may start a task of its own kind at once: that is not the task which we step.
+    let stepped = set_current::<Task>(None);
+    let made = factory.bind(py).call((slf.bind(py), coro), Some(&kwargs));
+    drop(set_current(stepped));
+    Ok(made?.into())
+}
+
+fn set_task_factory(slf: &Ref<Loop>, factory: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !factory.is_none() && !factory.is_callable() {
+        return Err(PyTypeError::new_err("task factory must be a callable or None"));
+    }
+    slf.task_factory
+        .set((!factory.is_none()).then(|| Obj::from(factory)));
+    Ok(())
+}
+
+/// `create_future()`: ours, or the class that a user put in the place of `asyncio.futures.Future`.
+fn create_future(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<Obj> {
+    let asyncio = asyncio(py)?;
+    let current = asyncio
+        .futures_dict
+        .bind(py)
+        .cast::<PyDict>()?
+        .get_item(names(py)?.future_class.bind(py))?;
+    match current {
+        Some(class) if !asyncio.original_future.is(&class) && !future::Future::is_class(py, &class) => {
+            let kwargs = slf.loop_kwargs(py)?;
+            Ok(class.call((), Some(&kwargs))?.into())
+        }
+        _ => Ok(future::create(py, slf)?.into_obj()),
+    }
+}
+
+pub(super) fn define(table: &mut MethodTable<Loop>) {
+    table
+        .fast_method(
+            c"create_task",
+            c"create_task($self, coro, /, *, name=None, context=None, eager_start=None, **kwargs)\n--\n\nRun a coroutine as a task.",
+            create_task,
+        )
+        .fast_noargs(c"create_future", c"create_future($self, /)\n--\n\nA new future of this loop.", create_future)
+        .fast_onearg(
+            c"set_task_factory",
+            c"set_task_factory($self, factory, /)\n--\n\nSet the callable (loop, coro, **kwargs) that makes tasks, or None for sabio's own.",
+            set_task_factory,
+        )
+        .noargs(c"get_task_factory", c"get_task_factory($self, /)\n--\n\nThe task factory, or None.", |slf, _py| {
+            Ok(slf.task_factory.get())
+        });
+}

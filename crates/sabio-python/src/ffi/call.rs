@@ -1,0 +1,109 @@
+//! Calls into Python without a tuple of arguments (PEP 590), and resuming coroutines.
+
+use std::mem::MaybeUninit;
+
+use pyo3::ffi as py_ffi;
+use pyo3::prelude::*;
+
+use super::object::Obj;
+
+/// What a coroutine gave when it was resumed.
+pub(crate) enum Sent {
+    /// It yielded this.
+    Next(Obj),
+    /// It returned this.
+    Return(Obj),
+}
+
+/// Calls longer than this go over a heap-allocated array.
+const STACK_ARGS: usize = 8;
+
+/// `callable()`.
+#[inline]
+pub(crate) fn call0(py: Python<'_>, callable: &Obj) -> PyResult<Obj> {
+    // SAFETY: attached; no arguments.
+    unsafe { Obj::from_owned_or_err(py, py_ffi::PyObject_CallNoArgs(callable.as_ptr())) }
+}
+
+/// `callable(arg)`.
+#[inline]
+pub(crate) fn call1(py: Python<'_>, callable: &Obj, arg: &Obj) -> PyResult<Obj> {
+    call_args(py, callable, std::slice::from_ref(arg))
+}
+
+/// `callable(*args)`.
+#[inline]
+pub(crate) fn call_args(py: Python<'_>, callable: &Obj, args: &[Obj]) -> PyResult<Obj> {
+    with_vector(args, |vector, count| {
+        // SAFETY: attached; the vector holds `count` live arguments behind one word that the callee may overwrite.
+        unsafe {
+            Obj::from_owned_or_err(
+                py,
+                py_ffi::PyObject_Vectorcall(
+                    callable.as_ptr(),
+                    vector,
+                    count | py_ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+                    std::ptr::null_mut(),
+                ),
+            )
+        }
+    })
+}
+
+/// `receiver.name(*args)`; `name` is an interned string.
+#[inline]
+pub(crate) fn call_method(py: Python<'_>, receiver: &Obj, name: &Obj, args: &[&Obj]) -> PyResult<Obj> {
+    if args.len() + 1 > STACK_ARGS {
+        return Err(pyo3::exceptions::PySystemError::new_err(
+            "too many arguments for a native method call",
+        ));
+    }
+    let mut vector = [std::ptr::null_mut(); STACK_ARGS + 1];
+    vector[1] = receiver.as_ptr();
+    for (place, arg) in vector[2..].iter_mut().zip(args) {
+        *place = arg.as_ptr();
+    }
+    // SAFETY: attached; receiver and arguments are alive; the word before the receiver is the callee's to overwrite.
+    unsafe {
+        Obj::from_owned_or_err(
+            py,
+            py_ffi::PyObject_VectorcallMethod(
+                name.as_ptr(),
+                vector.as_ptr().add(1),
+                (args.len() + 1) | py_ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+                std::ptr::null_mut(),
+            ),
+        )
+    }
+}
+
+/// Lays the arguments out behind one free word and calls `body` with their address.
+#[inline]
+fn with_vector<R>(args: &[Obj], body: impl FnOnce(*const *mut py_ffi::PyObject, usize) -> R) -> R {
+    if args.len() <= STACK_ARGS {
+        let mut vector = [const { MaybeUninit::<*mut py_ffi::PyObject>::uninit() }; STACK_ARGS + 1];
+        for (place, arg) in vector[1..].iter_mut().zip(args) {
+            place.write(arg.as_ptr());
+        }
+        body(vector[1..].as_ptr().cast(), args.len())
+    } else {
+        let vector: Vec<_> = std::iter::once(std::ptr::null_mut())
+            .chain(args.iter().map(Obj::as_ptr))
+            .collect();
+        body(vector[1..].as_ptr(), args.len())
+    }
+}
+
+/// Resumes a coroutine or iterator with `value`, as `PyIter_Send` does.
+#[inline]
+pub(crate) fn send(py: Python<'_>, coroutine: &Obj, value: &Obj) -> PyResult<Sent> {
+    let mut result = std::ptr::null_mut();
+    // SAFETY: attached; on NEXT and RETURN the result is a new reference, on ERROR an exception is set.
+    unsafe {
+        match py_ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
+            py_ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Next(Obj::from_owned(result))),
+            py_ffi::PySendResult::PYGEN_RETURN => Ok(Sent::Return(Obj::from_owned(result))),
+            py_ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+        }
+    }
+}

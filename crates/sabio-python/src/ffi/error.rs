@@ -1,0 +1,75 @@
+//! Exceptions: telling kinds apart, panics, StopIteration with a value.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::{PyBaseException, PyKeyboardInterrupt, PyStopIteration, PySystemExit};
+use pyo3::ffi as py_ffi;
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::object::Obj;
+
+/// How asyncio treats an exception that comes out of a callback or a coroutine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum BaseKind {
+    /// SystemExit or KeyboardInterrupt: leaves the loop.
+    Exit,
+    /// Anything else.
+    Other,
+}
+
+/// Which kind an exception is.
+pub(crate) fn base_kind(py: Python<'_>, error: &PyErr) -> BaseKind {
+    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        BaseKind::Exit
+    } else {
+        BaseKind::Other
+    }
+}
+
+/// Whether the exception is an instance of `class` (`asyncio.CancelledError`).
+pub(crate) fn is_cancelled_error(py: Python<'_>, error: &PyErr, class: &Obj) -> bool {
+    error.matches(py, class.bind(py)).unwrap_or(false)
+}
+
+/// The exception that stands for a panic.
+#[cold]
+pub(crate) fn panic_error(payload: &(dyn Any + Send)) -> PyErr {
+    let message = payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "panic in sabio".to_owned());
+    PanicException::new_err((message,))
+}
+
+/// Runs `body`; a panic becomes an exception.
+#[inline(always)]
+pub(super) fn guard<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(result) => result,
+        Err(payload) => Err(panic_error(&*payload)),
+    }
+}
+
+/// Sets StopIteration with `value` as its value, whatever it is: a tuple or an exception would otherwise be taken for
+/// the arguments of the exception, or for the exception itself.
+pub(super) fn set_stop_iteration(py: Python<'_>, value: &Obj) {
+    let bound = value.bind(py);
+    if bound.is_instance_of::<PyTuple>() || bound.is_instance_of::<PyBaseException>() {
+        raise_stop_iteration(py, value).restore(py);
+    } else {
+        // SAFETY: attached; both are live objects.
+        unsafe { py_ffi::PyErr_SetObject(py_ffi::PyExc_StopIteration, value.as_ptr()) }
+    }
+}
+
+/// `StopIteration(value)` as an error to return.
+pub(crate) fn raise_stop_iteration(py: Python<'_>, value: &Obj) -> PyErr {
+    match py.get_type::<PyStopIteration>().call1((value.bind(py),)) {
+        Ok(instance) => PyErr::from_value(instance),
+        Err(error) => error,
+    }
+}

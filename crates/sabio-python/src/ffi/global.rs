@@ -1,0 +1,42 @@
+//! Python objects that live as long as the process, in a `static`.
+
+use std::sync::OnceLock;
+
+use pyo3::exceptions::PySystemError;
+use pyo3::prelude::*;
+
+/// A value that is set once, when the module is initialised, and read on attached threads only.
+pub(crate) struct Global<T>(OnceLock<Attached<T>>);
+
+struct Attached<T>(T);
+
+// SAFETY: the value is only ever lent with a `Python` token, that is on an attached thread, and never dropped.
+unsafe impl<T> Send for Attached<T> {}
+// SAFETY: as above; with the GIL only one thread is attached at a time.
+unsafe impl<T> Sync for Attached<T> {}
+
+impl<T> Global<T> {
+    /// An empty place.
+    pub(crate) const fn new() -> Global<T> {
+        Global(OnceLock::new())
+    }
+
+    /// Sets the value; a second call keeps the first value.
+    pub(crate) fn set(&self, _py: Python<'_>, value: T) {
+        let mut value = Some(Attached(value));
+        let _ = self.0.get_or_init(|| match value.take() {
+            Some(value) => value,
+            None => unreachable!("the closure runs at most once"),
+        });
+        std::mem::forget(value);
+    }
+
+    /// The value. SystemError before the module is initialised.
+    #[inline]
+    pub(crate) fn get(&self, _py: Python<'_>) -> PyResult<&T> {
+        match self.0.get() {
+            Some(value) => Ok(&value.0),
+            None => Err(PySystemError::new_err("sabio._sabio is not initialised")),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The binding's only unsafe code: a small safe layer over CPython's C API for what PyO3 does not offer
+//! (types on top of `_asyncio`'s, calls without a tuple, contexts, `am_send`, bytes read into place).
+//!
+//! Invariant of the whole layer: everything that holds a Python object here is neither `Send` nor `Sync`, so it
+//! exists only on a thread that is attached to the interpreter (which, with the GIL, means one thread at a time), and
+//! cannot be captured by a closure that runs detached. No function here holds a reference into an object's data
+//! while it calls into Python, and state that Python code can reach is behind `Cell`-like types.
+#![allow(unsafe_code)]
+
+mod base;
+mod buffer;
+mod bytes;
+mod call;
+mod cell;
+mod class;
+mod context;
+mod current;
+mod error;
+mod global;
+mod method;
+mod object;
+mod waker;
+
+pub(crate) use base::{BaseClass, BaseMethod, BoundFunction, FunctionDef};
+pub(crate) use buffer::{ReadBuffer, WriteBuffer};
+pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};
+pub(crate) use call::{Sent, call_args, call_method, call0, call1, send};
+pub(crate) use cell::{LocalQueue, ObjCell, Slot};
+pub(crate) use class::{Base, Class, ClassBuilder, ClassCell, Derived, Visit};
+pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit};
+pub(crate) use current::{Current, current, set_current};
+pub(crate) use error::{BaseKind, base_kind, is_cancelled_error, panic_error, raise_stop_iteration};
+pub(crate) use global::Global;
+pub(crate) use method::{Args, IntoObj, MethodTable, Signature};
+pub(crate) use object::{IsClass, Obj, Ref};
+pub(crate) use waker::{LocalWake, local_waker, waker_target};

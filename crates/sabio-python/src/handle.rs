@@ -1,0 +1,559 @@
+//! `Handle`, `TimerHandle` and the handle of `call_soon_threadsafe`: callbacks that users may cancel.
+//!
+//! Only calls that a user made have a handle; steps of tasks have none. A handle lets go of callback and arguments as
+//! soon as it can never run again (it ran, it was cancelled, or its loop was closed), so that it cannot keep a cycle
+//! alive although the collector does not look into it. Their `__class__` is asyncio's own, so `isinstance` holds.
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::ThreadId;
+
+use pyo3::basic::CompareOp;
+use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
+use sabio_reactor::TimerKey;
+
+use crate::asyncio::asyncio;
+use crate::event_loop::Loop;
+use crate::ffi::{
+    Base, Class, ClassBuilder, ClassCell, Derived, MethodTable, Obj, ObjCell, Ref, Visit, call_args,
+};
+use crate::ffi::{context_enter, context_exit};
+
+/// The arguments of a callback.
+pub(crate) enum Arguments {
+    /// None; also what a handle holds once it has let go of them.
+    Empty,
+    One([Obj; 1]),
+    Two([Obj; 2]),
+    Many(Box<[Obj]>),
+}
+
+impl Arguments {
+    /// The arguments in order.
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[Obj] {
+        match self {
+            Arguments::Empty => &[],
+            Arguments::One(args) => args,
+            Arguments::Two(args) => args,
+            Arguments::Many(args) => args,
+        }
+    }
+
+    /// Owned references to all of `args`.
+    #[inline]
+    pub(crate) fn collect<'a, 'py: 'a>(
+        mut args: impl ExactSizeIterator<Item = &'a Bound<'py, PyAny>>,
+    ) -> Arguments {
+        match args.len() {
+            0 => Arguments::Empty,
+            1 => match args.next() {
+                Some(one) => Arguments::One([Obj::from(one)]),
+                None => Arguments::Empty,
+            },
+            2 => match (args.next(), args.next()) {
+                (Some(one), Some(two)) => Arguments::Two([Obj::from(one), Obj::from(two)]),
+                _ => Arguments::Empty,
+            },
+            _ => Arguments::Many(args.map(Obj::from).collect()),
+        }
+    }
+}
+
+impl Clone for Arguments {
+    fn clone(&self) -> Arguments {
+        match self {
+            Arguments::Empty => Arguments::Empty,
+            Arguments::One(args) => Arguments::One(args.clone()),
+            Arguments::Two(args) => Arguments::Two(args.clone()),
+            Arguments::Many(args) => Arguments::Many(args.clone()),
+        }
+    }
+}
+
+/// How often a handle runs, and from where it may be cancelled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Runs once.
+    Once,
+    /// Runs for each event of a descriptor or signal, until it is removed.
+    Persistent,
+    /// Runs once; another thread that cancels it meanwhile waits for its end.
+    ThreadSafe,
+}
+
+/// The data of a handle. The callback is `None` once it can never run again.
+pub(crate) struct Handle {
+    callback: ObjCell,
+    args: RefCell<Arguments>,
+    context: Obj,
+    event_loop: Ref<Loop>,
+    source_traceback: ObjCell,
+    described: ObjCell,
+    cancelled: Cell<bool>,
+    kind: Kind,
+}
+
+static HANDLE: ClassCell = ClassCell::new();
+
+impl Class for Handle {
+    const NAME: &'static std::ffi::CStr = c"sabio.Handle";
+    const COLLECTED: bool = false;
+    const SUBCLASSABLE: bool = true;
+
+    fn cell() -> &'static ClassCell {
+        &HANDLE
+    }
+
+    fn visit(&self, _visit: &mut Visit<'_>) {}
+
+    fn clear(&self) {}
+}
+
+impl Handle {
+    /// The data of a new handle.
+    #[inline]
+    pub(crate) fn new(
+        callback: Obj,
+        args: Arguments,
+        context: Obj,
+        event_loop: Ref<Loop>,
+        kind: Kind,
+    ) -> Handle {
+        Handle {
+            callback: ObjCell::new(Some(callback)),
+            args: RefCell::new(args),
+            context,
+            event_loop,
+            source_traceback: ObjCell::new(None),
+            described: ObjCell::new(None),
+            cancelled: Cell::new(false),
+            kind,
+        }
+    }
+
+    /// Whether it was cancelled.
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// Keeps the stack of the caller (debug mode).
+    pub(crate) fn record_source(&self, py: Python<'_>) -> PyResult<()> {
+        self.source_traceback
+            .set(Some(crate::event_loop::debug::caller_stack(py)?));
+        Ok(())
+    }
+
+    /// The stack that was kept, if any.
+    pub(crate) fn source_traceback(&self) -> Option<Obj> {
+        self.source_traceback.get()
+    }
+
+    /// The callback, while it may still run.
+    pub(crate) fn callback(&self) -> Option<Obj> {
+        self.callback.get()
+    }
+
+    /// Lets go of callback and arguments.
+    pub(crate) fn release(&self) {
+        let callback = self.callback.take();
+        let args = self.args.replace(Arguments::Empty);
+        drop((callback, args));
+    }
+
+    /// What the collector may know of a handle that only the loop refers to.
+    pub(crate) fn visit_contents(&self, visit: &mut Visit<'_>) {
+        visit.slot(&self.callback);
+        if let Ok(args) = self.args.try_borrow() {
+            args.as_slice().iter().for_each(|arg| visit.obj(arg));
+        }
+        visit.obj(&self.context);
+        visit.obj(self.event_loop.as_obj());
+    }
+
+    fn mark_cancelled(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<bool> {
+        if slf.cancelled.get() {
+            return Ok(false);
+        }
+        if slf.event_loop.debug() {
+            // The description outlives the callback: a cancelled handle still says in debug mode what it was.
+            let described = describe(slf, py)?;
+            slf.described.set(Some(described));
+        }
+        slf.cancelled.set(true);
+        slf.release();
+        Ok(true)
+    }
+
+    /// Cancels: the callback will not run.
+    pub(crate) fn cancel(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<()> {
+        if slf.kind == Kind::ThreadSafe {
+            if let Some(handle) = Ref::<ThreadSafeHandle>::downcast(slf.bind(py)) {
+                handle.wait_until_idle(py);
+            }
+        }
+        if Handle::mark_cancelled(slf, py)? {
+            if let Some(timer) = Ref::<TimerHandle>::downcast(slf.bind(py)) {
+                timer.unschedule(&slf.event_loop);
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls the callback in its context. Exceptions go to the loop's exception handler, except SystemExit and
+    /// KeyboardInterrupt, which are returned.
+    #[inline]
+    pub(crate) fn run(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<()> {
+        let persistent = slf.kind == Kind::Persistent;
+        let callback = if persistent {
+            slf.callback.get()
+        } else {
+            slf.callback.take()
+        };
+        let Some(callback) = callback else { return Ok(()) };
+        let args = if persistent {
+            slf.args.borrow().clone()
+        } else {
+            slf.args.replace(Arguments::Empty)
+        };
+        let busy = (slf.kind == Kind::ThreadSafe).then(|| Busy::start(slf, py));
+        let result = call_in_context(py, &slf.context, &callback, args.as_slice());
+        drop(busy);
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if !persistent && !slf.cancelled.get() {
+                    slf.callback.set(Some(callback.clone()));
+                    slf.args.replace(args);
+                }
+                let handled =
+                    crate::event_loop::errors::callback_failed(py, &slf.event_loop, slf, &callback, error);
+                if !persistent {
+                    slf.release();
+                }
+                handled
+            }
+        }
+    }
+}
+
+/// `callback(*args)` inside `context`.
+#[inline]
+pub(crate) fn call_in_context(py: Python<'_>, context: &Obj, callback: &Obj, args: &[Obj]) -> PyResult<Obj> {
+    context_enter(py, context)?;
+    let result = call_args(py, callback, args);
+    context_exit(py, context)?;
+    result
+}
+
+fn describe(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<Obj> {
+    if let Some(described) = slf.described.get() {
+        return Ok(described);
+    }
+    // asyncio's own description of a handle, read from our attributes: the words differ between versions.
+    Ok(slf
+        .bind(py)
+        .getattr("__class__")?
+        .getattr("__repr__")?
+        .call1((slf.bind(py),))?
+        .into())
+}
+
+fn args_tuple(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<Option<Obj>> {
+    if slf.callback.is_none() {
+        return Ok(None);
+    }
+    let args = slf.args.borrow().clone();
+    Ok(Some(
+        PyTuple::new(py, args.as_slice().iter().map(|arg| arg.bind(py)))?.into(),
+    ))
+}
+
+fn define_handle(table: &mut MethodTable<Handle>) {
+    table
+        .fast_noargs(
+            c"cancel",
+            c"cancel($self, /)\n--\n\nCancel the callback: it will not run. Harmless if it ran already.",
+            Handle::cancel,
+        )
+        .noargs(
+            c"cancelled",
+            c"cancelled($self, /)\n--\n\nWhether the handle was cancelled.",
+            |slf, py| {
+                if let Some(handle) = Ref::<ThreadSafeHandle>::downcast(slf.bind(py)) {
+                    handle.wait_until_idle(py);
+                }
+                Ok(slf.cancelled.get())
+            },
+        )
+        .noargs(
+            c"get_context",
+            c"get_context($self, /)\n--\n\nThe contextvars.Context that the callback runs in.",
+            |slf, _py| Ok(slf.context.clone()),
+        )
+        .noargs(
+            c"_run",
+            c"_run($self, /)\n--\n\nCall the callback now, as the loop does.",
+            Handle::run,
+        )
+        .noargs(
+            c"_repr_info",
+            c"_repr_info($self, /)\n--\n\nThe parts of the description.",
+            |slf, py| {
+                let class = slf.bind(py).getattr("__class__")?;
+                Ok(Obj::from(class.getattr("_repr_info")?.call1((slf.bind(py),))?))
+            },
+        )
+        .getter(
+            c"__class__",
+            c"The class of asyncio that this handle stands for.",
+            |_slf, py| Ok(asyncio(py)?.handle.clone()),
+        )
+        .getter(
+            c"_callback",
+            c"The callback, or None once it can not run any more.",
+            |slf, _py| Ok(slf.callback.get()),
+        )
+        .getter(
+            c"_args",
+            c"The arguments as a tuple, or None once it can not run any more.",
+            args_tuple,
+        )
+        .getter(c"_cancelled", c"Whether the handle was cancelled.", |slf, _py| {
+            Ok(slf.cancelled.get())
+        })
+        .getter(
+            c"_context",
+            c"The contextvars.Context that the callback runs in.",
+            |slf, _py| Ok(slf.context.clone()),
+        )
+        .getter(c"_loop", c"The event loop.", |slf, _py| {
+            Ok(slf.event_loop.clone())
+        })
+        .getter(
+            c"_repr",
+            c"The description that was kept when the handle was cancelled in debug mode.",
+            |slf, _py| Ok(slf.described.get()),
+        )
+        .getter(
+            c"_source_traceback",
+            c"The stack where the handle was made (debug mode), or None.",
+            |slf, _py| Ok(slf.source_traceback.get()),
+        );
+}
+
+/// The data of a timer's handle, behind that of a [`Handle`].
+pub(crate) struct TimerHandle {
+    when: f64,
+    key: Cell<Option<TimerKey>>,
+}
+
+static TIMER_HANDLE: ClassCell = ClassCell::new();
+
+impl Class for TimerHandle {
+    const NAME: &'static std::ffi::CStr = c"sabio.TimerHandle";
+    const PLAIN: bool = false;
+    const COLLECTED: bool = false;
+
+    fn cell() -> &'static ClassCell {
+        &TIMER_HANDLE
+    }
+
+    fn visit(&self, _visit: &mut Visit<'_>) {}
+
+    fn clear(&self) {}
+}
+
+impl Derived for TimerHandle {
+    type Parent = Handle;
+}
+
+impl TimerHandle {
+    /// The data of a new timer for `when` seconds of the loop's clock.
+    #[inline]
+    pub(crate) fn new(when: f64) -> TimerHandle {
+        TimerHandle {
+            when,
+            key: Cell::new(None),
+        }
+    }
+
+    /// Remembers its place among the loop's timers; `None` once it has left them.
+    #[inline]
+    pub(crate) fn set_key(&self, key: Option<TimerKey>) {
+        self.key.set(key);
+    }
+
+    fn unschedule(&self, event_loop: &Ref<Loop>) {
+        if let Some(key) = self.key.take() {
+            // The loop's reference to this very handle: the caller still holds one.
+            drop(event_loop.reactor().cancel(key));
+        }
+    }
+}
+
+fn compare_timers(slf: &Ref<TimerHandle>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Option<bool>> {
+    let py = other.py();
+    let Some(other_handle) = Ref::<TimerHandle>::downcast(other) else {
+        return Ok(None);
+    };
+    let (a, b) = (slf.when, other_handle.when);
+    Ok(match op {
+        CompareOp::Lt => Some(a < b),
+        CompareOp::Gt => Some(a > b),
+        CompareOp::Le | CompareOp::Ge | CompareOp::Eq | CompareOp::Ne => {
+            let (this, that) = (slf.as_parent(), other_handle.as_parent());
+            let same_call = a == b
+                && this.cancelled.get() == that.cancelled.get()
+                && match (this.callback.get(), that.callback.get()) {
+                    (Some(one), Some(two)) => one.bind(py).eq(two.bind(py))?,
+                    (None, None) => true,
+                    _ => false,
+                }
+                && match (args_tuple(this, py)?, args_tuple(that, py)?) {
+                    (Some(one), Some(two)) => one.bind(py).eq(two.bind(py))?,
+                    (None, None) => true,
+                    _ => false,
+                };
+            Some(match op {
+                CompareOp::Le => a < b || same_call,
+                CompareOp::Ge => a > b || same_call,
+                CompareOp::Ne => !same_call,
+                _ => same_call,
+            })
+        }
+    })
+}
+
+fn define_timer_handle(table: &mut MethodTable<TimerHandle>) {
+    table
+        .noargs(
+            c"when",
+            c"when($self, /)\n--\n\nThe time to run at, in seconds of loop.time().",
+            |slf, _py| Ok(slf.when),
+        )
+        .getter(
+            c"__class__",
+            c"The class of asyncio that this handle stands for.",
+            |_slf, py| Ok(asyncio(py)?.timer_handle.clone()),
+        )
+        .getter(
+            c"_when",
+            c"The time to run at, in seconds of loop.time().",
+            |slf, _py| Ok(slf.when),
+        )
+        .getter(
+            c"_scheduled",
+            c"Whether the timer waits for its time.",
+            |slf, _py| {
+                let key = slf.key.get();
+                Ok(key.is_some())
+            },
+        );
+}
+
+/// Who runs a thread-safe handle right now. Shared with threads that wait for the end of the run.
+#[derive(Default)]
+struct Runner {
+    thread: Mutex<Option<ThreadId>>,
+    idle: Condvar,
+}
+
+/// The data of the handle that `call_soon_threadsafe` gives, behind that of a [`Handle`].
+#[derive(Default)]
+pub(crate) struct ThreadSafeHandle {
+    runner: Arc<Runner>,
+}
+
+static THREAD_SAFE_HANDLE: ClassCell = ClassCell::new();
+
+impl Class for ThreadSafeHandle {
+    const NAME: &'static std::ffi::CStr = c"sabio._ThreadSafeHandle";
+    const PLAIN: bool = false;
+    const COLLECTED: bool = false;
+
+    fn cell() -> &'static ClassCell {
+        &THREAD_SAFE_HANDLE
+    }
+
+    fn visit(&self, _visit: &mut Visit<'_>) {}
+
+    fn clear(&self) {}
+}
+
+impl Derived for ThreadSafeHandle {
+    type Parent = Handle;
+}
+
+impl ThreadSafeHandle {
+    /// Blocks, without the GIL, while another thread runs the callback.
+    fn wait_until_idle(&self, py: Python<'_>) {
+        let runner = Arc::clone(&self.runner);
+        let busy =
+            |thread: &Option<ThreadId>| thread.is_some_and(|thread| thread != std::thread::current().id());
+        if !busy(&runner.thread.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return;
+        }
+        py.detach(|| {
+            let mut thread = runner.thread.lock().unwrap_or_else(PoisonError::into_inner);
+            while busy(&thread) {
+                thread = runner.idle.wait(thread).unwrap_or_else(PoisonError::into_inner);
+            }
+        });
+    }
+}
+
+/// Marks a thread-safe handle as running for as long as it lives.
+struct Busy(Option<Arc<Runner>>);
+
+impl Busy {
+    fn start(slf: &Ref<Handle>, py: Python<'_>) -> Busy {
+        let runner = Ref::<ThreadSafeHandle>::downcast(slf.bind(py)).map(|handle| Arc::clone(&handle.runner));
+        if let Some(runner) = &runner {
+            *runner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current().id());
+        }
+        Busy(runner)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(runner) = &self.0 {
+            *runner.thread.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            runner.idle.notify_all();
+        }
+    }
+}
+
+/// Builds the three classes and adds the two public ones to the module.
+pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let handle = ClassBuilder::<Handle>::new(
+        c"A callback that the loop will call: what loop.call_soon() gives (asyncio: Callback Handles).",
+    )
+    .members(define_handle)
+    .repr(describe)
+    .weakrefs()
+    .build(py, &Base::Object)?;
+    let timer = ClassBuilder::<TimerHandle>::new(
+        c"A callback that the loop will call at a time: what loop.call_later() and loop.call_at() give.",
+    )
+    .members(define_timer_handle)
+    .comparison(compare_timers)
+    .hash(|slf, py| slf.when.into_pyobject(py)?.hash())
+    .build(py, &Base::Native(handle.clone()))?;
+    ClassBuilder::<ThreadSafeHandle>::new(
+        c"What loop.call_soon_threadsafe() gives: cancel() and cancelled() wait while another thread runs the callback.",
+    )
+    .members(|table| {
+        table.getter(c"__class__", c"The class of asyncio that this handle stands for.", |_slf, py| {
+            Ok(asyncio(py)?.thread_safe_handle.clone())
+        });
+    })
+    .build(py, &Base::Native(handle.clone()))?;
+    let add = |class: &Bound<'_, PyType>| module.add(class.name()?, class);
+    add(&handle)?;
+    add(&timer)
+}

@@ -1,0 +1,95 @@
+//! Interned strings: the one place where names of attributes, methods and keywords become Python objects.
+
+use std::ops::Deref;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::ffi::{Global, Obj};
+
+/// An interned string.
+pub(crate) struct Name(Obj);
+
+impl Name {
+    /// The string, bound to the interpreter.
+    #[inline]
+    pub(crate) fn text<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyString> {
+        match self.0.bind(py).cast::<PyString>() {
+            Ok(text) => text,
+            Err(_) => unreachable!("made as a string"),
+        }
+    }
+}
+
+impl Deref for Name {
+    type Target = Obj;
+
+    #[inline]
+    fn deref(&self) -> &Obj {
+        &self.0
+    }
+}
+
+macro_rules! names {
+    ($($field:ident = $text:literal,)*) => {
+        /// One interned string a field.
+        pub(crate) struct Names { $(pub(crate) $field: Name,)* }
+
+        impl Names {
+            fn new(py: Python<'_>) -> Names {
+                Names { $($field: Name(Obj::from(PyString::intern(py, $text))),)* }
+            }
+        }
+    };
+}
+
+names! {
+    acquire = "acquire",
+    add_done_callback = "add_done_callback",
+    blocking = "_asyncio_future_blocking",
+    buffer_updated = "buffer_updated",
+    call_exception_handler = "call_exception_handler",
+    call_soon = "call_soon",
+    cancel = "cancel",
+    cancelled = "cancelled",
+    close = "close",
+    connection_lost = "connection_lost",
+    connection_made = "connection_made",
+    context = "context",
+    create_future = "create_future",
+    data_received = "data_received",
+    done = "done",
+    eager_start = "eager_start",
+    eof_received = "eof_received",
+    exception = "exception",
+    fileno = "fileno",
+    get_buffer = "get_buffer",
+    get_loop = "get_loop",
+    getaddrinfo = "getaddrinfo",
+    loop_ = "loop",
+    msg = "msg",
+    name = "name",
+    pause_writing = "pause_writing",
+    result = "result",
+    resume_writing = "resume_writing",
+    send = "send",
+    set_result = "set_result",
+    set_running_loop = "_set_running_loop",
+    future_class = "Future",
+    task_class = "Task",
+    throw = "throw",
+    write = "write",
+}
+
+static NAMES: Global<Names> = Global::new();
+
+/// The interned names. SystemError before the module is initialised.
+#[inline]
+pub(crate) fn names(py: Python<'_>) -> PyResult<&'static Names> {
+    NAMES.get(py)
+}
+
+/// Interns the names; called once by the module.
+pub(crate) fn init(py: Python<'_>) {
+    NAMES.set(py, Names::new(py));
+}

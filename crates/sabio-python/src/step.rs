@@ -1,0 +1,337 @@
+//! Stepping a task: enter its context, resume its coroutine, look at what came out.
+//!
+//! Between the steps of one task nothing is left that need not be: the task stays the current one, in its context,
+//! until another task is stepped or anything else runs ([`leave`]). Whoever runs Python code outside of a step calls
+//! [`leave`] first.
+
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::prelude::*;
+
+use crate::asyncio::asyncio;
+use crate::coroutine::is_park_marker;
+use crate::event_loop::{Loop, Ready};
+use crate::ffi::{
+    BaseKind, BoundFunction, Obj, Ref, Sent, base_kind, call_method, context_enter, context_exit,
+    is_cancelled_error,
+};
+use crate::ffi::{send, set_current};
+use crate::future::{Future, FutureCore, FutureLike, State, add_callback};
+use crate::names::names;
+use crate::task::{Phase, Task, Wakeup, cancel_future};
+
+/// What a step begins with.
+pub(crate) enum Input {
+    /// Resume with None.
+    Resume,
+    /// The future that the task waited for is done.
+    Done(Obj),
+    /// Throw this exception.
+    Throw(Obj),
+}
+
+/// Takes one step of `task`. SystemExit and KeyboardInterrupt that leave the coroutine are returned.
+#[inline]
+pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>, input: Input) -> PyResult<()> {
+    if task.core().state() != State::Pending {
+        return Ok(());
+    }
+    enter(py, event_loop, &task)?;
+    let result = advance(py, event_loop, &task, input);
+    if task.core().state() != State::Pending {
+        leave(py, event_loop)?;
+    }
+    result
+}
+
+/// Takes the first step of a new task at once, inside whatever runs now (PEP-less: asyncio's eager tasks, 3.12).
+pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
+    let registry = &asyncio(py)?.registry;
+    let Some(context) = task.context() else {
+        return Ok(());
+    };
+    let outer = set_current(Some(task.clone()));
+    let swapped = registry.swap(
+        py,
+        event_loop.as_obj(),
+        outer.as_ref().map(Ref::as_obj),
+        Some(task.as_obj()),
+    );
+    let result = match swapped {
+        Ok(previous) => {
+            let result = context_enter(py, &context).and_then(|()| {
+                let result = advance(py, event_loop, task, Input::Resume);
+                context_exit(py, &context)?;
+                result
+            });
+            registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), previous.as_ref())?;
+            result
+        }
+        Err(error) => Err(error),
+    };
+    drop(set_current(outer));
+    result
+}
+
+/// Makes `task` current and enters its context, unless it still is.
+#[inline]
+fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
+    let outer = set_current(Some(task.clone()));
+    if outer.as_ref().is_some_and(|outer| outer.same(task)) {
+        return Ok(());
+    }
+    let old = outer.as_ref().map(Ref::as_obj);
+    if let Some(context) = outer.as_ref().and_then(|outer| outer.context()) {
+        context_exit(py, &context)?;
+    }
+    asyncio(py)?
+        .registry
+        .swap(py, event_loop.as_obj(), old, Some(task.as_obj()))?;
+    match task.context() {
+        Some(context) => context_enter(py, &context),
+        None => Ok(()),
+    }
+    .inspect_err(|_| {
+        drop(set_current::<Task>(None));
+    })
+}
+
+/// Leaves the task that was stepped last, if any is still current: no task is current afterwards.
+#[inline]
+pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    match set_current::<Task>(None) {
+        None => Ok(()),
+        Some(task) => leave_task(py, event_loop, &task),
+    }
+}
+
+fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
+    if let Some(context) = task.context() {
+        context_exit(py, &context)?;
+    }
+    asyncio(py)?
+        .registry
+        .swap(py, event_loop.as_obj(), Some(task.as_obj()), None)?;
+    Ok(())
+}
+
+/// Resumes the coroutine of a task that has been entered, and acts on what comes out.
+#[inline]
+fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> PyResult<()> {
+    let Some(coro) = task.coro().get() else {
+        return Ok(());
+    };
+    task.phase().set(Phase::Running);
+    if let Some(future) = task.fut_waiter().take() {
+        asyncio(py)?
+            .registry
+            .discard_awaiter(py, &future, task.as_obj())?;
+    }
+    let mut exception = match input {
+        Input::Resume => None,
+        Input::Done(future) => failure(py, &future)?,
+        Input::Throw(exception) => Some(exception),
+    };
+    if task.must_cancel().replace(false) {
+        let cancelled_error = asyncio(py)?.cancelled_error.bind(py);
+        let is_cancellation = match &exception {
+            Some(exception) => exception.bind(py).is_instance(cancelled_error)?,
+            None => false,
+        };
+        if !is_cancellation {
+            exception = Some(task.make_cancelled_error(py)?);
+        }
+    }
+    let sent = match exception {
+        None => {
+            let none = Obj::none(py);
+            send(py, &coro, &none)
+        }
+        Some(exception) => throw(py, &coro, &exception),
+    };
+    match sent {
+        Ok(Sent::Next(yielded)) => yielded_value(py, event_loop, task, yielded),
+        Ok(Sent::Return(result)) => {
+            drop(task.coro().take());
+            if task.must_cancel().replace(false) {
+                // cancel() was called in this very step: the result comes too late.
+                Task::complete_cancelled(task, py, None)
+            } else {
+                Task::complete(task, py, result)
+            }
+        }
+        Err(error) => {
+            drop(task.coro().take());
+            finish_with(py, task, error)
+        }
+    }
+}
+
+/// The exception of a finished future, which counts as retrieved then.
+fn failure(py: Python<'_>, future: &Obj) -> PyResult<Option<Obj>> {
+    let bound = future.bind(py);
+    let core: Option<&FutureCore> = match Ref::<Future>::downcast_exact(bound) {
+        Some(future) => Some(future.core()),
+        None => Ref::<Task>::downcast_exact(bound).map(|task| task.core()),
+    };
+    if core.is_some_and(|core| core.is_native() && core.state() == State::Finished && core.result().is_some())
+    {
+        return Ok(None);
+    }
+    match call_method(py, future, &names(py)?.result, &[]) {
+        Ok(_) => Ok(None),
+        Err(error) => Ok(Some(Obj::from(error.into_value(py).into_bound(py)))),
+    }
+}
+
+/// `coro.throw(exception)`.
+fn throw(py: Python<'_>, coro: &Obj, exception: &Obj) -> PyResult<Sent> {
+    match call_method(py, coro, &names(py)?.throw, &[exception]) {
+        Ok(yielded) => Ok(Sent::Next(yielded)),
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
+            Ok(Sent::Return(error.value(py).getattr("value")?.into()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends the task with what its coroutine raised.
+fn finish_with(py: Python<'_>, task: &Ref<Task>, error: PyErr) -> PyResult<()> {
+    if is_cancelled_error(py, &error, &asyncio(py)?.cancelled_error) {
+        return Task::complete_cancelled(task, py, Some(Obj::from(error.into_value(py).into_bound(py))));
+    }
+    let exit = base_kind(py, &error) == BaseKind::Exit;
+    let exception = Obj::from(error.into_value(py).into_bound(py));
+    let failed = Task::fail(task, py, &exception);
+    if exit {
+        return Err(PyErr::from_value(exception.into_bound(py)));
+    }
+    failed
+}
+
+/// Acts on what the coroutine yielded: a bare yield, the park marker, a future, or something it should not have.
+#[inline]
+fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> PyResult<()> {
+    let bound = yielded.bind(py);
+    if bound.is_none() {
+        task.schedule(task);
+        return Ok(());
+    }
+    if is_park_marker(bound) {
+        if task.phase().get() == Phase::Notified || task.must_cancel().get() {
+            task.schedule(task);
+        } else {
+            task.phase().set(Phase::Parked);
+        }
+        return Ok(());
+    }
+    let core: Option<&FutureCore> = match Ref::<Future>::downcast_exact(bound) {
+        Some(future) => Some(future.core()),
+        None => Ref::<Task>::downcast_exact(bound).map(|task| task.core()),
+    };
+    if let Some(core) = core.filter(|core| core.belongs_to(event_loop) && core.blocking().get()) {
+        if !std::ptr::eq(yielded.as_ptr(), task.as_obj().as_ptr()) && core.park(task) {
+            core.blocking().set(false);
+            return wait_for(py, task, yielded);
+        }
+    }
+    yielded_object(py, event_loop, task, yielded)
+}
+
+/// The general case: any object with `_asyncio_future_blocking`.
+fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> PyResult<()> {
+    let names = names(py)?;
+    let bound = yielded.bind(py);
+    let shown = || -> PyResult<(String, String)> {
+        Ok((task.bind(py).repr()?.to_string(), bound.repr()?.to_string()))
+    };
+    let blocking = match bound.getattr_opt(names.blocking.text(py))? {
+        Some(blocking) if !blocking.is_none() => blocking.is_truthy()?,
+        _ => {
+            let (task_text, yielded_text) = shown()?;
+            let message = if bound.get_type().name()? == "generator" {
+                format!(
+                    "yield was used instead of yield from for generator in task {task_text} with {yielded_text}"
+                )
+            } else {
+                format!("Task got bad yield: {yielded_text}")
+            };
+            return throw_soon(py, event_loop, task, &message);
+        }
+    };
+    if !blocking {
+        let (task_text, yielded_text) = shown()?;
+        return throw_soon(
+            py,
+            event_loop,
+            task,
+            &format!("yield was used instead of yield from in task {task_text} with {yielded_text}"),
+        );
+    }
+    if !belongs(py, event_loop, &yielded)? {
+        let (task_text, yielded_text) = shown()?;
+        return throw_soon(
+            py,
+            event_loop,
+            task,
+            &format!("Task {task_text} got Future {yielded_text} attached to a different loop"),
+        );
+    }
+    if std::ptr::eq(yielded.as_ptr(), task.as_obj().as_ptr()) {
+        let (task_text, _) = shown()?;
+        return throw_soon(
+            py,
+            event_loop,
+            task,
+            &format!("Task cannot await on itself: {task_text}"),
+        );
+    }
+    bound.setattr(names.blocking.text(py), false)?;
+    let wakeup = BoundFunction::<Wakeup>::create(py, task.as_obj())?;
+    let context = task.context().unwrap_or_else(|| Obj::none(py));
+    match (Ref::<Future>::downcast(bound), Ref::<Task>::downcast(bound)) {
+        (Some(future), _) if future.is_exact(py) => add_callback(py, future, wakeup, context)?,
+        (_, Some(other)) if other.is_exact(py) => add_callback(py, other, wakeup, context)?,
+        _ => {
+            let kwargs = pyo3::types::PyDict::new(py);
+            kwargs.set_item(names.context.bind(py), context.bind(py))?;
+            bound.call_method(
+                names.add_done_callback.text(py),
+                (wakeup.bind(py),),
+                Some(&kwargs),
+            )?;
+        }
+    }
+    wait_for(py, task, yielded)
+}
+
+/// The task waits for `future` from now on, which knows how to wake it.
+#[inline]
+fn wait_for(py: Python<'_>, task: &Ref<Task>, future: Obj) -> PyResult<()> {
+    task.phase().set(Phase::Waiting);
+    task.fut_waiter().set(Some(future.clone()));
+    asyncio(py)?.registry.add_awaiter(py, &future, task.as_obj())?;
+    if task.must_cancel().get() && cancel_future(py, &future, task.cancel_message().as_ref())? {
+        task.must_cancel().set(false);
+    }
+    Ok(())
+}
+
+/// Whether a future belongs to this loop (`get_loop()`, or `_loop` of older kinds of futures).
+fn belongs(py: Python<'_>, event_loop: &Ref<Loop>, future: &Obj) -> PyResult<bool> {
+    let bound = future.bind(py);
+    let owner = match bound.getattr_opt(names(py)?.get_loop.text(py))? {
+        Some(get_loop) => get_loop.call0()?,
+        None => bound.getattr("_loop")?,
+    };
+    Ok(event_loop.as_obj().is(&owner))
+}
+
+/// Throws RuntimeError into the coroutine in the next turn.
+fn throw_soon(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, message: &str) -> PyResult<()> {
+    let error = PyRuntimeError::new_err(message.to_owned())
+        .into_value(py)
+        .into_bound(py);
+    task.phase().set(Phase::Scheduled);
+    event_loop.push(Ready::Throw(task.clone(), Obj::from(error)));
+    Ok(())
+}

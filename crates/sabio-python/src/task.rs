@@ -1,0 +1,482 @@
+//! `sabio.Task`: a subclass of `_asyncio.Task` whose coroutine is stepped natively (see `step`).
+//!
+//! Invariants: a task of one of our loops is on the ready queue at most once; its phase says whether it is there, runs,
+//! waits for a future or is parked by a native coroutine. A task of another loop is left to its base entirely.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::asyncio::asyncio;
+use crate::event_loop::{Loop, Ready};
+use crate::ffi::{
+    Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, LocalWake, MethodTable, Obj, ObjCell,
+};
+use crate::ffi::{Ref, Visit, call_args, call_method, call0, call1, context_copy_current};
+use crate::future::{FutureCore, FutureLike, State, define_common, iterate};
+use crate::names::names;
+use crate::step;
+
+/// Where a task of one of our loops is between two steps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Phase {
+    /// On the ready queue.
+    #[default]
+    Scheduled,
+    /// Being stepped.
+    Running,
+    /// Being stepped, and woken meanwhile: parking puts it straight back on the ready queue.
+    Notified,
+    /// Waits for a waker.
+    Parked,
+    /// Waits for a future.
+    Waiting,
+}
+
+/// The data of `sabio.Task`.
+#[derive(Default)]
+pub(crate) struct Task {
+    core: FutureCore,
+    coro: ObjCell,
+    context: ObjCell,
+    fut_waiter: ObjCell,
+    cancel_message: ObjCell,
+    cancelled_error: ObjCell,
+    cancels: Cell<usize>,
+    must_cancel: Cell<bool>,
+    phase: Cell<Phase>,
+}
+
+static TASK: ClassCell = ClassCell::new();
+
+impl Class for Task {
+    const NAME: &'static std::ffi::CStr = c"sabio.Task";
+    const PLAIN: bool = false;
+    const SUBCLASSABLE: bool = true;
+
+    fn cell() -> &'static ClassCell {
+        &TASK
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        self.core.visit(visit);
+        visit.slot(&self.coro);
+        visit.slot(&self.context);
+        visit.slot(&self.fut_waiter);
+        visit.slot(&self.cancel_message);
+        visit.slot(&self.cancelled_error);
+    }
+
+    fn clear(&self) {
+        self.core.clear();
+        self.coro.set(None);
+        self.context.set(None);
+        self.fut_waiter.set(None);
+        self.cancel_message.set(None);
+        self.cancelled_error.set(None);
+    }
+}
+
+impl FutureLike for Task {
+    #[inline]
+    fn core(&self) -> &FutureCore {
+        &self.core
+    }
+}
+
+impl Current for Task {}
+
+impl LocalWake for Task {
+    #[inline]
+    fn wake(slf: &Ref<Task>) {
+        match slf.phase.get() {
+            Phase::Parked => slf.schedule(slf),
+            Phase::Running => slf.phase.set(Phase::Notified),
+            Phase::Notified | Phase::Scheduled | Phase::Waiting => {}
+        }
+    }
+}
+
+/// The task that this thread is stepping natively.
+#[inline]
+pub(crate) fn current() -> Option<Ref<Task>> {
+    crate::ffi::current(PhantomData::<Task>)
+}
+
+impl Task {
+    /// The loop, if it is one of ours.
+    #[inline]
+    pub(crate) fn event_loop(&self) -> Option<Ref<Loop>> {
+        self.core.event_loop()
+    }
+
+    /// The context that the coroutine runs in.
+    #[inline]
+    pub(crate) fn context(&self) -> Option<Obj> {
+        self.context.get()
+    }
+
+    /// The coroutine, until the task is done.
+    #[inline]
+    pub(crate) fn coro(&self) -> &ObjCell {
+        &self.coro
+    }
+
+    /// Where it is between two steps.
+    #[inline]
+    pub(crate) fn phase(&self) -> &Cell<Phase> {
+        &self.phase
+    }
+
+    /// The future it waits for.
+    #[inline]
+    pub(crate) fn fut_waiter(&self) -> &ObjCell {
+        &self.fut_waiter
+    }
+
+    /// Whether the next step throws CancelledError.
+    #[inline]
+    pub(crate) fn must_cancel(&self) -> &Cell<bool> {
+        &self.must_cancel
+    }
+
+    /// The message of the cancellation that has not been delivered yet.
+    pub(crate) fn cancel_message(&self) -> Option<Obj> {
+        self.cancel_message.get()
+    }
+
+    /// Puts the task on the ready queue.
+    #[inline]
+    pub(crate) fn schedule(&self, slf: &Ref<Task>) {
+        if let Some(event_loop) = self.event_loop() {
+            self.phase.set(Phase::Scheduled);
+            event_loop.push(Ready::Step(slf.clone()));
+        }
+    }
+
+    /// The exception that stands for the cancellation: the one that came out of the coroutine, once, or a new one.
+    pub(crate) fn make_cancelled_error(&self, py: Python<'_>) -> PyResult<Obj> {
+        if let Some(error) = self.cancelled_error.take() {
+            return Ok(error);
+        }
+        let class = &asyncio(py)?.cancelled_error;
+        match self.cancel_message.get() {
+            Some(message) if !message.bind(py).is_none() => call1(py, class, &message),
+            _ => call0(py, class),
+        }
+    }
+
+    /// Ends the task with a result.
+    pub(crate) fn complete(slf: &Ref<Task>, py: Python<'_>, result: Obj) -> PyResult<()> {
+        let base = &asyncio(py)?.future.set_result;
+        let args = [slf.as_obj().clone(), result.clone()];
+        slf.core.finish(slf.as_obj(), State::Finished, Some(result), || {
+            base.call(py, &args)
+        })?;
+        Ok(())
+    }
+
+    /// Ends the task with an exception.
+    pub(crate) fn fail(slf: &Ref<Task>, py: Python<'_>, exception: &Obj) -> PyResult<()> {
+        let base = &asyncio(py)?.future.set_exception;
+        let args = [slf.as_obj().clone(), exception.clone()];
+        slf.core
+            .finish(slf.as_obj(), State::Finished, None, || base.call(py, &args))?;
+        Ok(())
+    }
+
+    /// Ends the task as cancelled; `error` is the CancelledError that came out of the coroutine, if it was that.
+    pub(crate) fn complete_cancelled(slf: &Ref<Task>, py: Python<'_>, error: Option<Obj>) -> PyResult<()> {
+        slf.cancelled_error.set(error);
+        let base = &asyncio(py)?.future.cancel;
+        let message = slf.cancel_message.get().unwrap_or_else(|| Obj::none(py));
+        slf.core.finish(slf.as_obj(), State::Cancelled, None, || {
+            base.call(py, &[slf.as_obj().clone(), message])
+        })?;
+        Ok(())
+    }
+}
+
+/// What a task of one of our loops is made with.
+pub(crate) struct Spawn {
+    pub(crate) coro: Obj,
+    pub(crate) context: Option<Obj>,
+    pub(crate) name: Option<Obj>,
+    pub(crate) eager_start: bool,
+}
+
+/// A new task of this loop. TypeError if `coro` is no coroutine.
+pub(crate) fn spawn(py: Python<'_>, event_loop: &Ref<Loop>, spawn: Spawn) -> PyResult<Ref<Task>> {
+    let task = Ref::<Task>::create_uninitialised(py, event_loop.no_args(py))?;
+    adopt(py, &task, event_loop, spawn)?;
+    Ok(task)
+}
+
+/// Runs the base's initialiser, without the step that it schedules, and puts the first native step on the ready
+/// queue, or takes it at once.
+fn adopt(py: Python<'_>, task: &Ref<Task>, event_loop: &Ref<Loop>, spawn: Spawn) -> PyResult<()> {
+    let Spawn {
+        coro,
+        context,
+        name,
+        eager_start,
+    } = spawn;
+    let context = match context {
+        Some(context) => context,
+        None => context_copy_current(py)?,
+    };
+    let names = names(py)?;
+    let kwargs = PyDict::new(py);
+    kwargs.set_item(names.loop_.bind(py), event_loop.bind(py))?;
+    kwargs.set_item(names.context.bind(py), context.bind(py))?;
+    if let Some(name) = &name {
+        kwargs.set_item(names.name.bind(py), name.bind(py))?;
+    }
+    let args = PyTuple::new(py, [coro.bind(py)])?;
+    let outer = event_loop.expect_first_step(context.as_ptr());
+    let initialised = asyncio(py)?
+        .task
+        .class
+        .init(py, task.as_obj(), &args, Some(&kwargs));
+    event_loop.expect_first_step(outer);
+    initialised?;
+    task.coro.set(Some(coro));
+    task.context.set(Some(context));
+    task.core.set_event_loop(event_loop.clone());
+    if eager_start && event_loop.is_running_here() {
+        step::run_eagerly(py, event_loop, task)
+    } else {
+        task.schedule(task);
+        Ok(())
+    }
+}
+
+/// `Task(coro, *, loop=None, name=None, context=None, eager_start=False)`.
+fn initialize(
+    slf: &Ref<Task>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<()> {
+    let py = args.py();
+    let asyncio = asyncio(py)?;
+    let get = |name: &str| -> PyResult<Option<Bound<'_, PyAny>>> {
+        let value = kwargs.map(|kwargs| kwargs.get_item(name)).transpose()?.flatten();
+        Ok(value.filter(|value| !value.is_none()))
+    };
+    let event_loop = match get("loop")? {
+        Some(event_loop) => event_loop,
+        None => asyncio.events.bind(py).call_method0("get_event_loop")?,
+    };
+    let Some(event_loop) = Ref::<Loop>::downcast(&event_loop) else {
+        return asyncio.task.class.init(py, slf.as_obj(), args, kwargs);
+    };
+    let known = ["coro", "loop", "name", "context", "eager_start"];
+    for key in kwargs.iter().flat_map(|kwargs| kwargs.keys()) {
+        if !known.contains(&key.extract::<&str>()?) {
+            return Err(PyTypeError::new_err(format!(
+                "Task() got an unexpected keyword argument '{key}'"
+            )));
+        }
+    }
+    let coro = match (args.len(), get("coro")?) {
+        (1, None) => args.get_item(0)?,
+        (0, Some(coro)) => coro,
+        (0, None) => {
+            return Err(PyTypeError::new_err(
+                "Task() missing required argument 'coro' (pos 1)",
+            ));
+        }
+        (count, _) => {
+            return Err(PyTypeError::new_err(format!(
+                "Task() takes exactly 1 positional argument ({count} given)"
+            )));
+        }
+    };
+    if !slf.coro.is_none() {
+        return Err(pyo3::exceptions::PyRuntimeError::new_err(
+            "Task is already initialised",
+        ));
+    }
+    event_loop.check_closed()?;
+    let spawn = Spawn {
+        coro: coro.into(),
+        context: get("context")?.map(Obj::from),
+        name: get("name")?.map(Obj::from),
+        eager_start: get("eager_start")?.map_or(Ok(false), |eager| eager.is_truthy())?,
+    };
+    adopt(py, slf, event_loop, spawn)
+}
+
+fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
+    let py = args.py();
+    let message = args
+        .only_keyword("cancel", &names(py)?.msg)?
+        .or_else(|| args.get(0));
+    let message = message.filter(|message| !message.is_none()).map(Obj::from);
+    if !slf.core.is_native() {
+        let message = message.unwrap_or_else(|| Obj::none(py));
+        return asyncio(py)?
+            .task
+            .cancel
+            .call(py, &[slf.as_obj().clone(), message])?
+            .bind(py)
+            .is_truthy();
+    }
+    if slf.core.state() != State::Pending {
+        return Ok(false);
+    }
+    slf.cancels.set(slf.cancels.get() + 1);
+    if let Some(future) = slf.fut_waiter.get() {
+        if cancel_future(py, &future, message.as_ref())? {
+            // The future wakes the task, which then sees the cancellation.
+            return Ok(true);
+        }
+    }
+    slf.must_cancel.set(true);
+    slf.cancel_message.set(message);
+    if slf.phase.get() == Phase::Parked {
+        slf.schedule(slf);
+    }
+    Ok(true)
+}
+
+/// `future.cancel(msg)`, as a task calls it on the future it waits for.
+pub(crate) fn cancel_future(py: Python<'_>, future: &Obj, message: Option<&Obj>) -> PyResult<bool> {
+    let cancel = &names(py)?.cancel;
+    let cancelled = match message {
+        Some(message) => call_method(py, future, cancel, &[message])?,
+        None => call_method(py, future, cancel, &[])?,
+    };
+    cancelled.bind(py).is_truthy()
+}
+
+fn cancelling(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
+    if !slf.core.is_native() {
+        return asyncio(py)?.task.cancelling.call(py, &[slf.as_obj().clone()]);
+    }
+    crate::ffi::IntoObj::into_obj(slf.cancels.get(), py)
+}
+
+fn uncancel(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
+    if !slf.core.is_native() {
+        return asyncio(py)?.task.uncancel.call(py, &[slf.as_obj().clone()]);
+    }
+    let cancels = slf.cancels.get();
+    if cancels > 0 {
+        slf.cancels.set(cancels - 1);
+        if cancels == 1 {
+            slf.must_cancel.set(false);
+        }
+    }
+    cancelling(slf, py)
+}
+
+/// Raises the cancellation of a cancelled native task; asks the base otherwise.
+fn outcome(slf: &Ref<Task>, py: Python<'_>, base: &crate::ffi::BaseMethod) -> PyResult<Obj> {
+    if slf.core.is_native() && slf.core.state() == State::Cancelled {
+        return Err(PyErr::from_value(slf.make_cancelled_error(py)?.into_bound(py)));
+    }
+    base.call(py, &[slf.as_obj().clone()])
+}
+
+fn define(table: &mut MethodTable<Task>) {
+    define_common(table);
+    table
+        .method(
+            c"cancel",
+            c"cancel($self, /, msg=None)\n--\n\nRequest cancellation: CancelledError is thrown into the coroutine. False if the task is done.",
+            cancel,
+        )
+        .noargs(
+            c"cancelling",
+            c"cancelling($self, /)\n--\n\nThe number of cancellation requests: calls of cancel() less those of uncancel().",
+            cancelling,
+        )
+        .noargs(c"uncancel", c"uncancel($self, /)\n--\n\nTake one cancellation request back; gives the remaining number.", uncancel)
+        .noargs(
+            c"result",
+            c"result($self, /)\n--\n\nThe result. Raises the task's exception, CancelledError, or InvalidStateError if it is not done.",
+            |slf, py| outcome(slf, py, &asyncio(py)?.future.result),
+        )
+        .noargs(
+            c"exception",
+            c"exception($self, /)\n--\n\nThe exception or None. Raises CancelledError, or InvalidStateError if the task is not done.",
+            |slf, py| outcome(slf, py, &asyncio(py)?.future.exception),
+        )
+        .noargs(c"_make_cancelled_error", c"_make_cancelled_error($self, /)\n--\n\nThe CancelledError of a cancelled task.", |slf, py| {
+            if slf.core.is_native() {
+                slf.make_cancelled_error(py)
+            } else {
+                asyncio(py)?.future.make_cancelled_error.call(py, &[slf.as_obj().clone()])
+            }
+        })
+        .getter(c"_fut_waiter", c"The future that the task waits for, or None.", |slf, py| {
+            if slf.core.is_native() {
+                return Ok(slf.fut_waiter.get());
+            }
+            Ok(Some(asyncio(py)?.task.fut_waiter.call(py, &[slf.as_obj().clone()])?))
+        })
+        .getter(c"_must_cancel", c"Whether the next step throws CancelledError.", |slf, py| {
+            if slf.core.is_native() {
+                return crate::ffi::IntoObj::into_obj(slf.must_cancel.get(), py);
+            }
+            asyncio(py)?.task.must_cancel.call(py, &[slf.as_obj().clone()])
+        })
+        .attribute(
+            c"_cancel_message",
+            c"The message of the last cancellation.",
+            |slf, py| {
+                if slf.core.is_native() {
+                    return Ok(slf.cancel_message.get());
+                }
+                let descriptor = asyncio(py)?.future.cancel_message.bind(py);
+                Ok(Some(descriptor.call_method1("__get__", (slf.bind(py),))?.into()))
+            },
+            |slf, value| {
+                if slf.core.is_native() {
+                    slf.cancel_message.set((!value.is_none()).then(|| Obj::from(value)));
+                    return Ok(());
+                }
+                let descriptor = asyncio(value.py())?.future.cancel_message.bind(value.py());
+                descriptor.call_method1("__set__", (slf.bind(value.py()), value))?;
+                Ok(())
+            },
+        );
+}
+
+/// The callback by which a future that has other callbacks, or that is not ours, wakes a task.
+pub(crate) struct Wakeup;
+
+impl FunctionDef for Wakeup {
+    const NAME: &'static std::ffi::CStr = c"task_wakeup";
+
+    fn call(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<Obj> {
+        // Called by somebody else than a loop of ours (which recognises the callback): in a handle of its own.
+        if let Some(task) = Ref::<Task>::downcast(slf.bind(py)) {
+            if let Some(event_loop) = task.event_loop() {
+                event_loop.push(Ready::Wakeup(task.clone(), future.clone()));
+            }
+        }
+        Ok(Obj::none(py))
+    }
+}
+
+/// Builds the class and adds it to the module.
+pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let base = asyncio(py)?.task.class.class().bind(py).cast::<PyType>()?.clone();
+    let class = ClassBuilder::<Task>::new(
+        c"Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\nA coroutine that runs on a loop (asyncio: Task Object); subclass of asyncio.Task.",
+    )
+    .members(define)
+    .derived_constructor()
+    .initializer(initialize)
+    .awaitable(iterate::<Task>)
+    .build(py, &Base::Native(base))?;
+    module.add("Task", class)?;
+    let _ = call_args;
+    Ok(())
+}
