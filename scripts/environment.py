@@ -170,7 +170,16 @@ class Environment:
         self._write(record | {"sabio": digest})
 
     def _pip(self, *arguments: str | Path) -> None:
-        command = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+        command = [
+            self.python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-compile",
+            "--disable-pip-version-check",
+            *arguments,
+        ]
         if subprocess.run(command, env=interpreters.clean_environment()).returncode != 0:
             stop(f"pip could not install {' '.join(map(str, arguments))} into {self.directory}")
 
