@@ -13,6 +13,7 @@ import faulthandler
 import gc
 import importlib
 import inspect
+import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
@@ -31,6 +32,7 @@ GRACE_SECONDS = 30
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 body_passed = pytest.StashKey[bool]()
+terminal = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     # A warning that no test expects is a failure; those out of finalizers become unraisable.
     config.addinivalue_line("filterwarnings", "error")
+    # Standard error before the tests' output is captured: what a hung process says must be seen.
+    config.stash[terminal] = os.dup(2)
     unknown = [name for name in chosen_loops(config) if name not in LOOPS]
     if unknown:
         raise pytest.UsageError(f"--loops: no such loop: {', '.join(unknown)}")
@@ -54,6 +58,11 @@ def pytest_configure(config: pytest.Config) -> None:
             importlib.import_module("sabio")
         except ImportError as error:
             raise pytest.UsageError(f"sabio cannot be imported ({error}); build it first") from error
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if terminal in config.stash:
+        os.close(config.stash[terminal])
 
 
 def chosen_loops(config: pytest.Config) -> list[str]:
@@ -139,7 +148,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """End the process when native code hangs with the interpreter locked: no signal helps then."""
     marker = item.get_closest_marker("timeout")
     seconds = float(marker.args[0]) if marker is not None and marker.args else TIMEOUT_SECONDS
-    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
+    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=item.config.stash[terminal])
     yield
     faulthandler.cancel_dump_traceback_later()
 
