@@ -11,6 +11,7 @@ mod ffi;
 mod future;
 mod handle;
 mod names;
+mod os_error;
 mod sleep;
 mod step;
 mod task;

@@ -27,6 +27,7 @@ use crate::coroutine::ForeignWaiter;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit};
 use crate::handle::Handle;
 use crate::names::names;
+use crate::os_error::os_error;
 use crate::task::{self, Task};
 use crate::transport::{Source, Stream};
 
@@ -160,7 +161,7 @@ impl Drop for Loop {
 
 impl Loop {
     fn new(py: Python<'_>) -> PyResult<Loop> {
-        let reactor = Rc::new(LoopReactor::new()?);
+        let reactor = Rc::new(LoopReactor::new().map_err(os_error)?);
         let remote = RemoteWakers::new(reactor.waker());
         let debug = debug::debug_by_default(py)?;
         Ok(Loop {

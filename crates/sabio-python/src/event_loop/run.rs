@@ -13,6 +13,7 @@ use crate::asyncio::asyncio;
 use crate::ffi::{BoundFunction, FunctionDef, MethodTable, Obj, Ref};
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
+use crate::os_error::os_error;
 use crate::step::{self, Input};
 
 /// While callbacks are ready the poller is asked about this often.
@@ -194,7 +195,7 @@ impl Loop {
         let now = Nanos::now();
         slf.pace.polled(now);
         slf.expire_timers(py, now);
-        waited?;
+        waited.map_err(os_error)?;
         Ok(())
     }
 
