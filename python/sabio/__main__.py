@@ -1,0 +1,76 @@
+"""The command line: `python -m sabio` runs an unmodified asyncio program on sabio.
+
+Takes what the interpreter's own command line takes to name a program, and hands over to `sabio._program`. Nothing
+is decided here but which program that is.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec
+
+from sabio import __version__, _program, install
+
+_P = ParamSpec("_P")
+
+_USAGE = "usage: python -m sabio [-m MODULE | -c CODE | FILE | -] [ARGS]"
+
+_HELP = f"""{_USAGE}
+
+Run an asyncio program on sabio: whatever event loop it makes is sabio's.
+
+  FILE        a script, or a directory or zip file with a __main__.py
+  -m MODULE   a module or package, as python -m runs it
+  -c CODE     a program given as a string
+  -           a program read from standard input
+  ARGS        what the program finds in sys.argv[1:]
+
+  -h, --help     show this and exit
+  -V, --version  show the versions of sabio and of Python and exit
+
+Options of the interpreter come before: python -X dev -m sabio app.py"""
+
+
+def main(arguments: list[str]) -> None:
+    """Run the program that the arguments name. SystemExit with status 2 if they name none."""
+    if not arguments:
+        _refuse("a program to run is missing")
+    first, rest = arguments[0], arguments[1:]
+    if first in ("-h", "--help"):
+        print(_HELP)
+    elif first in ("-V", "--version"):
+        print(f"sabio {__version__} ({platform.python_implementation()} {platform.python_version()})")
+    elif first[:2] in ("-c", "-m"):
+        # The interpreter lets the value stand right behind the letter, too.
+        values = [first[2:], *rest] if len(first) > 2 else rest
+        if not values:
+            _refuse(f"argument expected for the {first} option")
+        _run(_program.run_code if first[:2] == "-c" else _program.run_module, values[0], values[1:])
+    elif first == "-":
+        _run(_program.run_stdin, rest)
+    elif first.startswith("-"):
+        _refuse(f"unknown option {first}")
+    else:
+        _run(_program.run_file, first, rest)
+
+
+def _run(program: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs) -> None:
+    install()
+    try:
+        program(*arguments, **options)
+    except SystemExit:
+        raise
+    except BaseException:
+        _program.hide_own_frames()
+        raise
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"{reason}\n{_USAGE}\nTry `python -m sabio -h` for more information.", file=sys.stderr)
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
