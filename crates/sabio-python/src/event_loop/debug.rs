@@ -162,13 +162,13 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
             c"get_debug($self, /)\n--\n\nWhether debug mode is on.",
             |slf, _py| Ok(slf.debug()),
         )
-        .fast_onearg(
+        .method(
             c"set_debug",
-            c"set_debug($self, enabled, /)\n--\n\nTurn debug mode on or off.",
-            |slf, enabled| {
-                slf.debug.set(enabled.is_truthy()?);
+            c"set_debug($self, enabled)\n--\n\nTurn debug mode on or off.",
+            |slf, args| {
+                slf.debug.set(args.single("set_debug", "enabled")?.is_truthy()?);
                 if slf.is_running_here() {
-                    track_coroutine_origins(enabled.py(), slf.debug())?;
+                    track_coroutine_origins(args.py(), slf.debug())?;
                 }
                 Ok(())
             },

@@ -218,20 +218,20 @@ fn set_exception_handler(slf: &Ref<Loop>, handler: &Bound<'_, PyAny>) -> PyResul
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {
     table
-        .fast_onearg(
+        .method(
             c"call_exception_handler",
-            c"call_exception_handler($self, context, /)\n--\n\nCall the exception handler with a dict that says what happened.",
-            call_exception_handler,
+            c"call_exception_handler($self, context)\n--\n\nCall the exception handler with a dict that says what happened.",
+            |slf, args| call_exception_handler(slf, args.single("call_exception_handler", "context")?),
         )
-        .fast_onearg(
+        .method(
             c"default_exception_handler",
-            c"default_exception_handler($self, context, /)\n--\n\nLog what happened as an error on the logger 'asyncio'.",
-            default_exception_handler,
+            c"default_exception_handler($self, context)\n--\n\nLog what happened as an error on the logger 'asyncio'.",
+            |slf, args| default_exception_handler(slf, args.single("default_exception_handler", "context")?),
         )
-        .fast_onearg(
+        .method(
             c"set_exception_handler",
-            c"set_exception_handler($self, handler, /)\n--\n\nSet the callable (loop, context) for exceptions that nobody waits for, or None.",
-            set_exception_handler,
+            c"set_exception_handler($self, handler)\n--\n\nSet the callable (loop, context) for exceptions that nobody waits for, or None.",
+            |slf, args| set_exception_handler(slf, args.single("set_exception_handler", "handler")?),
         )
         .noargs(c"get_exception_handler", c"get_exception_handler($self, /)\n--\n\nThe exception handler, or None.", |slf, _py| {
             Ok(slf.exception_handler.get())

@@ -382,19 +382,8 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
         .noargs(c"run_forever", c"run_forever($self, /)\n--\n\nRun until stop() is called.", run_forever)
         .method(
             c"run_until_complete",
-            c"run_until_complete($self, future, /)\n--\n\nRun until the future is done; give its result or raise its exception.",
-            |slf, args| {
-                let signature = crate::ffi::Signature {
-                    function: "run_until_complete",
-                    parameters: ["future"],
-                    required: 1,
-                    positional: 1,
-                };
-                match args.parse(&signature)? {
-                    [Some(future)] => run_until_complete(slf, future),
-                    [None] => Ok(Obj::none(args.py())),
-                }
-            },
+            c"run_until_complete($self, future)\n--\n\nRun until the future is done; give its result or raise its exception.",
+            |slf, args| run_until_complete(slf, args.single("run_until_complete", "future")?),
         )
         .noargs(c"stop", c"stop($self, /)\n--\n\nStop at the end of this turn (or of the next one, if the loop does not run).", |slf, _py| {
             slf.stopping.set(true);

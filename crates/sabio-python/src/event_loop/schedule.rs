@@ -5,37 +5,78 @@ use pyo3::prelude::*;
 use sabio_reactor::Nanos;
 
 use super::{Loop, Ready, debug};
-use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, context_copy_current};
+use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature, context_copy_current};
 use crate::handle::{Arguments, Handle, Kind, ThreadSafeHandle, TimerHandle};
 use crate::names::names;
 use crate::task::{Task, Wakeup};
 
-/// Callback, arguments and context of a scheduling call whose callback stands at position `first`.
+/// The arguments of a scheduling call.
 struct Call<'a, 'py> {
+    /// The delay or the time, for the calls that take one.
+    time: Option<&'a Bound<'py, PyAny>>,
     callback: &'a Bound<'py, PyAny>,
     args: Arguments,
     context: Option<&'a Bound<'py, PyAny>>,
 }
 
+/// Takes the arguments of `function` apart; `time` names the parameter before the callback, if there is one.
 #[inline]
-fn parse<'a, 'py>(function: &'static str, args: Args<'a, 'py>, first: usize) -> PyResult<Call<'a, 'py>> {
-    let py = args.py();
+fn parse<'a, 'py>(
+    function: &'static str,
+    time: Option<&'static str>,
+    args: Args<'a, 'py>,
+) -> PyResult<Call<'a, 'py>> {
+    let first = usize::from(time.is_some());
     let Some(callback) = args.get(first) else {
-        return Err(missing(function));
+        return parse_named(function, time, args);
     };
-    let context = args
-        .only_keyword(function, &names(py)?.context)?
-        .filter(|context| !context.is_none());
+    let context = args.only_keyword(function, &names(args.py())?.context)?;
     Ok(Call {
+        time: time.and(args.get(0)),
         callback,
         args: Arguments::collect(args.positional_from(first + 1)),
-        context,
+        context: context.filter(|context| !context.is_none()),
     })
 }
 
+/// As [`parse`], for calls that give the callback by name, or not at all.
 #[cold]
-fn missing(function: &str) -> PyErr {
-    PyTypeError::new_err(format!("{function}() missing required argument: 'callback'"))
+fn parse_named<'a, 'py>(
+    function: &'static str,
+    time: Option<&'static str>,
+    args: Args<'a, 'py>,
+) -> PyResult<Call<'a, 'py>> {
+    let (time, callback, context) = match time {
+        None => {
+            let [callback, context] = args.parse(&Signature {
+                function,
+                parameters: ["callback", "context"],
+                required: 1,
+                positional: 1,
+            })?;
+            (None, callback, context)
+        }
+        Some(time) => {
+            let [time, callback, context] = args.parse(&Signature {
+                function,
+                parameters: [time, "callback", "context"],
+                required: 2,
+                positional: 2,
+            })?;
+            (time, callback, context)
+        }
+    };
+    let Some(callback) = callback else {
+        return Err(PyTypeError::new_err(format!(
+            "{function}() missing required argument: 'callback'"
+        )));
+    };
+    Ok(Call {
+        time,
+        callback,
+        args: Arguments::Empty,
+        context: context.filter(|context| !context.is_none()),
+    })
 }
 
 #[inline]
@@ -49,7 +90,7 @@ fn context_of(py: Python<'_>, call: &Call<'_, '_>) -> PyResult<Obj> {
 fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     slf.check_closed()?;
-    let call = parse("call_soon", args, 0)?;
+    let call = parse("call_soon", None, args)?;
     if let Some(context) = call.context {
         let expected = slf.first_step.get();
         if std::ptr::eq(expected, context.as_ptr()) {
@@ -87,7 +128,7 @@ fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     slf.check_closed()?;
-    let call = parse("call_soon_threadsafe", args, 0)?;
+    let call = parse("call_soon_threadsafe", None, args)?;
     if slf.debug() {
         debug::check_callback(py, call.callback, "call_soon_threadsafe")?;
     }
@@ -131,36 +172,29 @@ fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: Call<'_, '_>) 
 
 fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
-    let Some(delay) = args.get(0) else {
-        return Err(PyTypeError::new_err(
-            "call_later() missing required argument: 'delay'",
-        ));
-    };
-    if delay.is_none() {
-        return Err(PyTypeError::new_err("delay must not be None"));
-    }
+    let call = parse("call_later", Some("delay"), args)?;
+    let delay = seconds(&call, "delay must not be None")?;
     slf.check_closed()?;
-    let delay: f64 = delay.extract()?;
-    let call = parse("call_later", args, 1)?;
     check_timer(slf, py, &call, "call_later")?;
     call_at_time(slf, py, super::time() + delay, call)
 }
 
 fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
-    let Some(when) = args.get(0) else {
-        return Err(PyTypeError::new_err(
-            "call_at() missing required argument: 'when'",
-        ));
-    };
-    if when.is_none() {
-        return Err(PyTypeError::new_err("when cannot be None"));
-    }
+    let call = parse("call_at", Some("when"), args)?;
+    let when = seconds(&call, "when cannot be None")?;
     slf.check_closed()?;
-    let when: f64 = when.extract()?;
-    let call = parse("call_at", args, 1)?;
     check_timer(slf, py, &call, "call_at")?;
     call_at_time(slf, py, when, call)
+}
+
+/// The delay or time of a call in seconds; `message` is for None in its place.
+#[inline]
+fn seconds(call: &Call<'_, '_>, message: &'static str) -> PyResult<f64> {
+    match call.time {
+        Some(time) if !time.is_none() => time.extract(),
+        _ => Err(PyTypeError::new_err(message)),
+    }
 }
 
 #[inline]
@@ -187,22 +221,22 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
     table
         .fast_method(
             c"call_soon",
-            c"call_soon($self, callback, /, *args, context=None)\n--\n\nCall callback(*args) in the next turn of the loop.",
+            c"call_soon($self, callback, *args, context=None)\n--\n\nCall callback(*args) in the next turn of the loop.",
             call_soon,
         )
         .fast_method(
             c"call_soon_threadsafe",
-            c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nAs call_soon(), from any thread.",
+            c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\nAs call_soon(), from any thread.",
             call_soon_threadsafe,
         )
         .fast_method(
             c"call_later",
-            c"call_later($self, delay, callback, /, *args, context=None)\n--\n\nCall callback(*args) after delay seconds, never earlier.",
+            c"call_later($self, delay, callback, *args, context=None)\n--\n\nCall callback(*args) after delay seconds, never earlier.",
             call_later,
         )
         .fast_method(
             c"call_at",
-            c"call_at($self, when, callback, /, *args, context=None)\n--\n\nCall callback(*args) when time() has reached `when` (seconds), never earlier.",
+            c"call_at($self, when, callback, *args, context=None)\n--\n\nCall callback(*args) when time() has reached `when` (seconds), never earlier.",
             call_at,
         )
         .fast_noargs(c"time", c"time($self, /)\n--\n\nThe loop's clock in seconds: the same as time.monotonic().", |_slf, _py| Ok(super::time()));

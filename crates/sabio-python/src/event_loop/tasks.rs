@@ -157,14 +157,14 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
     table
         .fast_method(
             c"create_task",
-            c"create_task($self, coro, /, *, name=None, context=None, eager_start=None, **kwargs)\n--\n\nRun a coroutine as a task.",
+            c"create_task($self, coro, *, name=None, context=None, eager_start=None, **kwargs)\n--\n\nRun a coroutine as a task.",
             create_task,
         )
         .fast_noargs(c"create_future", c"create_future($self, /)\n--\n\nA new future of this loop.", create_future)
-        .fast_onearg(
+        .method(
             c"set_task_factory",
-            c"set_task_factory($self, factory, /)\n--\n\nSet the callable (loop, coro, **kwargs) that makes tasks, or None for sabio's own.",
-            set_task_factory,
+            c"set_task_factory($self, factory)\n--\n\nSet the callable (loop, coro, **kwargs) that makes tasks, or None for sabio's own.",
+            |slf, args| set_task_factory(slf, args.single("set_task_factory", "factory")?),
         )
         .noargs(c"get_task_factory", c"get_task_factory($self, /)\n--\n\nThe task factory, or None.", |slf, _py| {
             Ok(slf.task_factory.get())

@@ -235,12 +235,24 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
             }
         }
         if let Some(missing) = values[..signature.required].iter().position(Option::is_none) {
-            let name = signature.parameters[missing];
-            return Err(PyTypeError::new_err(format!(
-                "{function}() missing required argument: '{name}'"
-            )));
+            return Err(missing_argument(function, signature.parameters[missing]));
         }
         Ok(values)
+    }
+
+    /// The argument of a function that takes one, by position or by name.
+    pub(crate) fn single(
+        &self,
+        function: &'static str,
+        parameter: &'static str,
+    ) -> PyResult<&'a Bound<'py, PyAny>> {
+        let [value] = self.parse(&Signature {
+            function,
+            parameters: [parameter],
+            required: 1,
+            positional: 1,
+        })?;
+        value.ok_or_else(|| missing_argument(function, parameter))
     }
 
     /// TypeError if any argument was given.
@@ -259,6 +271,10 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
     pub(crate) fn tuple_from(&self, first: usize) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(self.py, self.positional_from(first))
     }
+}
+
+fn missing_argument(function: &str, parameter: &str) -> PyErr {
+    PyTypeError::new_err(format!("{function}() missing required argument: '{parameter}'"))
 }
 
 fn unexpected_keyword(function: &str, name: &Bound<'_, PyAny>) -> PyErr {
