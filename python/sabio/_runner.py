@@ -96,7 +96,9 @@ class Runner:
                 raise TypeError("An asyncio.Future, a coroutine or an awaitable is required")
             coro = _await(coro)
         loop, own_context = self._start()
-        task = loop.create_task(coro, context=own_context if context is None else context)
+        if context is None:
+            context = own_context
+        task: asyncio.Task[_T] = loop.create_task(coro, context=context)
         with _InterruptCancels(loop, task) as interrupt:
             try:
                 return loop.run_until_complete(task)

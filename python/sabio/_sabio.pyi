@@ -1,0 +1,379 @@
+"""Types of the native part: what `sabio._sabio` exports. Import `sabio` instead.
+
+A method of the loop whose result is awaited is declared as a function that returns a coroutine, which is what it
+is. Parameters, defaults and types are asyncio's; where versions of asyncio differ, sabio has the newest on all.
+"""
+
+import asyncio
+import collections.abc
+import ssl as _ssl
+from asyncio import (
+    AbstractEventLoop,
+    BaseProtocol,
+    DatagramTransport,
+    ReadTransport,
+    Server,
+    SubprocessTransport,
+    Transport,
+    WriteTransport,
+)
+from asyncio.events import _TaskFactory
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import Context
+from socket import AddressFamily, SocketKind, socket
+from types import TracebackType
+from typing import IO, Any, Literal, TypeAlias, TypeVar, TypeVarTuple, final
+
+from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuffer
+from typing_extensions import disjoint_base
+
+__all__ = ["Coroutine", "Future", "Handle", "Loop", "Task", "TimerHandle", "__version__", "sleep"]
+
+__version__: str
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+_Ts = TypeVarTuple("_Ts")
+_ProtocolT = TypeVar("_ProtocolT", bound=BaseProtocol)
+
+_Coro: TypeAlias = collections.abc.Coroutine[Any, Any, _T]
+_Awaitable: TypeAlias = Generator[Any, None, _T] | Awaitable[_T]
+_CoroutineLike: TypeAlias = Generator[Any, None, _T] | _Coro[_T]
+_Address: TypeAlias = tuple[Any, ...] | str | ReadableBuffer | int
+_AddressInfo: TypeAlias = list[
+    tuple[Literal[AddressFamily.AF_INET], SocketKind, int, str, tuple[str, int]]
+    | tuple[
+        Literal[AddressFamily.AF_INET6],
+        SocketKind,
+        int,
+        str,
+        tuple[str, int, int, int] | tuple[int, bytes],
+    ]
+]
+_SSL: TypeAlias = bool | _ssl.SSLContext | None
+_ErrorContext: TypeAlias = dict[str, Any]
+_ExceptionHandler: TypeAlias = Callable[[AbstractEventLoop, _ErrorContext], object]
+
+def sleep(delay: float, result: _T = ...) -> _Coro[_T]: ...
+
+@final
+class Coroutine(collections.abc.Coroutine[Any, Any, _T_co]):
+    """What `sleep` and the loop's coroutine methods return: a coroutine whose body is native."""
+
+    __name__: str
+    __qualname__: str
+    @property
+    def cr_await(self) -> Any | None: ...
+    @property
+    def cr_frame(self) -> None: ...
+    @property
+    def cr_origin(self) -> tuple[tuple[str, int, str], ...] | None: ...
+    @property
+    def cr_running(self) -> bool: ...
+    @property
+    def cr_suspended(self) -> bool: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, typ: Any, val: object = None, tb: TracebackType | None = None, /) -> Any: ...
+    def close(self) -> None: ...
+    def __await__(self) -> Generator[Any, Any, _T_co]: ...
+    def __iter__(self) -> Generator[Any, Any, _T_co]: ...
+    def __next__(self) -> Any: ...
+    def __del__(self) -> None: ...
+
+@disjoint_base
+class Handle(asyncio.Handle):
+    """A callback that was scheduled (asyncio: Callback handles). Made by the loop only."""
+
+    def cancel(self) -> None: ...
+    def cancelled(self) -> bool: ...
+    def get_context(self) -> Context: ...
+
+@final
+@disjoint_base
+class TimerHandle(Handle, asyncio.TimerHandle):
+    """A callback that was scheduled for a time (asyncio: Callback handles). Made by the loop only."""
+
+    def when(self) -> float: ...
+    def __hash__(self) -> int: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __lt__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __le__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __gt__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __ge__(self, value: asyncio.TimerHandle, /) -> bool: ...
+
+@disjoint_base
+class Future(asyncio.Future[_T]):
+    """A result that is not there yet (asyncio: Futures)."""
+
+    def add_done_callback(
+        self, fn: Callable[[Future[_T]], object], /, *, context: Context | None = None
+    ) -> None: ...
+    def cancel(self, msg: Any | None = None) -> bool: ...
+    def set_result(self, result: _T, /) -> None: ...
+    def set_exception(self, exception: type | BaseException, /) -> None: ...
+    def __await__(self) -> Generator[Any, None, _T]: ...
+    def __iter__(self) -> Generator[Any, None, _T]: ...
+
+@disjoint_base
+class Task(asyncio.Task[_T]):
+    """A coroutine that the loop runs (asyncio: Task object)."""
+
+    def __init__(
+        self,
+        coro: _CoroutineLike[_T],
+        *,
+        loop: AbstractEventLoop | None = None,
+        name: str | None = None,
+        context: Context | None = None,
+        eager_start: bool = False,
+    ) -> None: ...
+    def add_done_callback(
+        self, fn: Callable[[Task[_T]], object], /, *, context: Context | None = None
+    ) -> None: ...
+    def cancel(self, msg: Any | None = None) -> bool: ...
+    def cancelling(self) -> int: ...
+    def uncancel(self) -> int: ...
+    def result(self) -> _T: ...
+    def exception(self) -> BaseException | None: ...
+    def __await__(self) -> Generator[Any, None, _T]: ...
+    def __iter__(self) -> Generator[Any, None, _T]: ...
+
+class Loop(AbstractEventLoop):
+    """The event loop (asyncio: Event loop). What it lacks of `AbstractEventLoop` raises NotImplementedError."""
+
+    slow_callback_duration: float
+
+    def __init__(self) -> None: ...
+    def __del__(self) -> None: ...
+
+    # Running and stopping
+    def run_forever(self) -> None: ...
+    def run_until_complete(self, future: _Awaitable[_T]) -> _T: ...
+    def stop(self) -> None: ...
+    def is_running(self) -> bool: ...
+    def is_closed(self) -> bool: ...
+    def close(self) -> None: ...
+    def shutdown_asyncgens(self) -> _Coro[None]: ...
+    def shutdown_default_executor(self, timeout: float | None = None) -> _Coro[None]: ...
+
+    # Callbacks and timers; delays and times are seconds
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> Handle: ...
+    def call_soon_threadsafe(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> Handle: ...
+    def call_later(
+        self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> TimerHandle: ...
+    def call_at(
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> TimerHandle: ...
+    def time(self) -> float: ...
+
+    # Futures and tasks
+    def create_future(self) -> asyncio.Future[Any]: ...
+    def create_task(
+        self,
+        coro: _CoroutineLike[_T],
+        *,
+        name: object = None,
+        context: Context | None = None,
+        eager_start: bool | None = None,
+        **kwargs: Any,
+    ) -> asyncio.Task[_T]: ...
+    def set_task_factory(self, factory: _TaskFactory | None) -> None: ...
+    def get_task_factory(self) -> _TaskFactory | None: ...
+
+    # Threads
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
+    ) -> asyncio.Future[_T]: ...
+    def set_default_executor(self, executor: ThreadPoolExecutor) -> None: ...  # type: ignore[override]
+
+    # Names
+    def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> _Coro[_AddressInfo]: ...
+    def getnameinfo(
+        self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int = 0
+    ) -> _Coro[tuple[str, str]]: ...
+
+    # Connections and servers
+    def create_connection(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        host: str | None = None,
+        port: int | str | None = None,
+        *,
+        ssl: _SSL = None,
+        family: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+        sock: socket | None = None,
+        local_addr: tuple[str, int] | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        happy_eyeballs_delay: float | None = None,
+        interleave: int | None = None,
+        all_errors: bool = False,
+    ) -> _Coro[tuple[Transport, _ProtocolT]]: ...
+    def create_server(
+        self,
+        protocol_factory: Callable[[], BaseProtocol],
+        host: str | Sequence[str] | None = None,
+        port: int | str | None = None,
+        *,
+        family: int = 0,
+        flags: int = 1,
+        sock: socket | None = None,
+        backlog: int = 100,
+        ssl: _SSL = None,
+        reuse_address: bool | None = None,
+        reuse_port: bool | None = None,
+        keep_alive: bool | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        start_serving: bool = True,
+    ) -> _Coro[Server]: ...
+    def connect_accepted_socket(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        sock: socket,
+        *,
+        ssl: _SSL = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> _Coro[tuple[Transport, _ProtocolT]]: ...
+
+    # Descriptors and sockets
+    def add_reader(self, fd: FileDescriptorLike, callback: Callable[[*_Ts], object], *args: *_Ts) -> None: ...
+    def remove_reader(self, fd: FileDescriptorLike) -> bool: ...
+    def add_writer(self, fd: FileDescriptorLike, callback: Callable[[*_Ts], object], *args: *_Ts) -> None: ...
+    def remove_writer(self, fd: FileDescriptorLike) -> bool: ...
+    def sock_recv(self, sock: socket, nbytes: int) -> _Coro[bytes]: ...
+    def sock_recv_into(self, sock: socket, buf: WriteableBuffer) -> _Coro[int]: ...
+    def sock_sendall(self, sock: socket, data: ReadableBuffer) -> _Coro[None]: ...
+    def sock_connect(self, sock: socket, address: _Address) -> _Coro[None]: ...
+    def sock_accept(self, sock: socket) -> _Coro[tuple[socket, Any]]: ...
+
+    # Signals
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None: ...
+    def remove_signal_handler(self, sig: int) -> bool: ...
+
+    # Errors and debugging
+    def set_exception_handler(self, handler: _ExceptionHandler | None) -> None: ...
+    def get_exception_handler(self) -> _ExceptionHandler | None: ...
+    def default_exception_handler(self, context: _ErrorContext) -> None: ...
+    def call_exception_handler(self, context: _ErrorContext) -> None: ...
+    def get_debug(self) -> bool: ...
+    def set_debug(self, enabled: bool) -> None: ...
+
+    # Not there yet: each raises NotImplementedError
+    def start_tls(
+        self,
+        transport: WriteTransport,
+        protocol: BaseProtocol,
+        sslcontext: _ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> _Coro[Transport | None]: ...
+    def sendfile(
+        self,
+        transport: WriteTransport,
+        file: IO[bytes],
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        fallback: bool = True,
+    ) -> _Coro[int]: ...
+    def sock_sendfile(
+        self,
+        sock: socket,
+        file: IO[bytes],
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        fallback: bool | None = None,
+    ) -> _Coro[int]: ...
+    def sock_recvfrom(self, sock: socket, bufsize: int) -> _Coro[tuple[bytes, Any]]: ...
+    def sock_recvfrom_into(
+        self, sock: socket, buf: WriteableBuffer, nbytes: int = 0
+    ) -> _Coro[tuple[int, Any]]: ...
+    def sock_sendto(self, sock: socket, data: ReadableBuffer, address: _Address) -> _Coro[int]: ...
+    def create_datagram_endpoint(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        local_addr: tuple[str, int] | str | None = None,
+        remote_addr: tuple[str, int] | str | None = None,
+        *,
+        family: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+        reuse_address: bool | None = None,
+        reuse_port: bool | None = None,
+        allow_broadcast: bool | None = None,
+        sock: socket | None = None,
+    ) -> _Coro[tuple[DatagramTransport, _ProtocolT]]: ...
+    def create_unix_connection(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        path: str | None = None,
+        *,
+        ssl: _SSL = None,
+        sock: socket | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> _Coro[tuple[Transport, _ProtocolT]]: ...
+    def create_unix_server(
+        self,
+        protocol_factory: Callable[[], BaseProtocol],
+        path: StrPath | None = None,
+        *,
+        sock: socket | None = None,
+        backlog: int = 100,
+        ssl: _SSL = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        start_serving: bool = True,
+        cleanup_socket: bool = True,
+    ) -> _Coro[Server]: ...
+    def connect_read_pipe(
+        self, protocol_factory: Callable[[], _ProtocolT], pipe: Any
+    ) -> _Coro[tuple[ReadTransport, _ProtocolT]]: ...
+    def connect_write_pipe(
+        self, protocol_factory: Callable[[], _ProtocolT], pipe: Any
+    ) -> _Coro[tuple[WriteTransport, _ProtocolT]]: ...
+    def subprocess_shell(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        cmd: bytes | str,
+        *,
+        stdin: int | IO[Any] | None = -1,
+        stdout: int | IO[Any] | None = -1,
+        stderr: int | IO[Any] | None = -1,
+        **kwargs: Any,
+    ) -> _Coro[tuple[SubprocessTransport, _ProtocolT]]: ...
+    def subprocess_exec(
+        self,
+        protocol_factory: Callable[[], _ProtocolT],
+        program: Any,
+        *args: Any,
+        stdin: int | IO[Any] | None = -1,
+        stdout: int | IO[Any] | None = -1,
+        stderr: int | IO[Any] | None = -1,
+        **kwargs: Any,
+    ) -> _Coro[tuple[SubprocessTransport, _ProtocolT]]: ...
