@@ -91,7 +91,8 @@ class Handle(asyncio.Handle):
 
 @final
 @disjoint_base
-class TimerHandle(Handle, asyncio.TimerHandle):
+# Their `__class__` makes handles instances of asyncio's, which no class could inherit from both of.
+class TimerHandle(Handle, asyncio.TimerHandle):  # type: ignore[misc]
     """A callback that was scheduled for a time (asyncio: Callback handles). Made by the loop only."""
 
     def when(self) -> float: ...
