@@ -140,10 +140,10 @@ def test_generator_that_dies_after_the_loop_is_closed_does_no_harm(loop_factory)
     order = []
     generator = count(order)
 
-    async def main():
+    async def start(generator):
         await anext(generator)
 
-    loop.run_until_complete(main())
+    loop.run_until_complete(start(generator))
     loop.close()
     del generator
     gc.collect()

@@ -10,6 +10,7 @@ import gc
 import logging
 import sys
 import threading
+from collections import Counter
 from types import TracebackType
 from typing import Any
 
@@ -79,4 +80,5 @@ class Reports:
     def left_over(self) -> list[str]:
         """What nobody took, in words."""
         found = [f"logged: {message}" for message in self.take_logged()]
-        return found + [f"unraisable: {message}" for message in self.take_unraisable()]
+        found += [f"unraisable: {message}" for message in self.take_unraisable()]
+        return [f"{message} ({count} times)" for message, count in Counter(found).items()]
