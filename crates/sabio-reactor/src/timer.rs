@@ -141,6 +141,13 @@ impl<T> Timers<T> {
         self.live == 0
     }
 
+    /// How many entries the heap and the table of slots have, dead ones included: at most twice the live
+    /// timers and 64 more, and at most as many slots as timers were ever live at once.
+    #[must_use]
+    pub fn footprint(&self) -> (usize, usize) {
+        (self.heap.len(), self.slots.len())
+    }
+
     /// Every value, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| match slot {

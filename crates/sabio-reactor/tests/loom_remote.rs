@@ -25,7 +25,9 @@ impl Wake for Task {
 
 /// A loop with one task: polls it when it was woken, else waits for the reactor's waker.
 fn run_loop<F: Future>(waker: &Waker, wakers: &RemoteWakers, future: F) -> F::Output {
-    let task = Arc::new(Task { ready: std::sync::atomic::AtomicBool::new(true) });
+    let task = Arc::new(Task {
+        ready: std::sync::atomic::AtomicBool::new(true),
+    });
     let task_waker = TaskWaker::from(Arc::clone(&task));
     let mut future = pin!(future);
     loop {
@@ -71,7 +73,11 @@ fn a_task_sees_what_was_written_before_each_wake_up() {
                     }));
                 }
             }
-            if written.load(Ordering::Relaxed) == 2 { Poll::Ready(()) } else { Poll::Pending }
+            if written.load(Ordering::Relaxed) == 2 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         });
         run_loop(&waker, &wakers, remote(wakers.clone(), both));
         for thread in threads {
@@ -82,35 +88,27 @@ fn a_task_sees_what_was_written_before_each_wake_up() {
 
 /// Two stand-ins, so that one may be woken while the other is being drained.
 #[test]
-fn a_task_that_waits_for_two_threads_hears_of_both() {
-    loom::model(|| {
+fn two_tasks_both_hear_of_their_threads() {
+    // All interleavings take minutes; a slip here needs two preemptions at most.
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
         let waker = Waker::new().unwrap();
         let wakers = RemoteWakers::new(waker.clone());
-        let (first, first_answer) = oneshot::channel();
-        let (second, second_answer) = oneshot::channel();
-        let workers = [thread::spawn(move || first.send(1)), thread::spawn(move || second.send(2))];
-        let both = async {
-            let mut first = pin!(remote(wakers.clone(), first_answer));
-            let mut second = pin!(remote(wakers.clone(), second_answer));
-            let mut answers = [None, None];
-            poll_fn(move |cx| {
-                if answers[0].is_none()
-                    && let Poll::Ready(answer) = first.as_mut().poll(cx)
-                {
-                    answers[0] = Some(answer);
-                }
-                if answers[1].is_none()
-                    && let Poll::Ready(answer) = second.as_mut().poll(cx)
-                {
-                    answers[1] = Some(answer);
-                }
-                if answers.contains(&None) { Poll::Pending } else { Poll::Ready(answers) }
-            })
-            .await
-        };
-        assert_eq!(run_loop(&waker, &wakers, both), [Some(Ok(1)), Some(Ok(2))]);
-        for worker in workers {
-            worker.join().unwrap();
+        let tasks = [Arc::<Task>::default(), Arc::<Task>::default()];
+        let stand_ins = [0, 1].map(|index: usize| wakers.wrap(TaskWaker::from(Arc::clone(&tasks[index]))));
+        let threads = [0, 1].map(|index: usize| {
+            let stand_in = stand_ins[index].waker().clone();
+            thread::spawn(move || stand_in.wake())
+        });
+        let is_ready = |task: &Arc<Task>| task.ready.load(Ordering::Relaxed);
+        while !tasks.iter().all(is_ready) {
+            waker.wait_readable();
+            waker.reset();
+            wakers.drain();
+        }
+        for thread in threads {
+            thread.join().unwrap();
         }
     });
 }
