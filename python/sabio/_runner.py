@@ -105,7 +105,7 @@ class Runner:
             except asyncio.CancelledError:
                 # A task that somebody else cancelled as well still ends as a cancelled one.
                 if interrupt.count > 0 and task.uncancel() == 0:
-                    raise KeyboardInterrupt from None
+                    raise KeyboardInterrupt
                 raise
 
     def close(self) -> None:

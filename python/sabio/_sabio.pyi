@@ -89,9 +89,7 @@ class Handle(asyncio.Handle):
     def cancelled(self) -> bool: ...
     def get_context(self) -> Context: ...
 
-@final
-@disjoint_base
-# Their `__class__` makes handles instances of asyncio's, which no class could inherit from both of.
+@final  # Instances of asyncio's classes by their `__class__`: no class could inherit from both.
 class TimerHandle(Handle, asyncio.TimerHandle):  # type: ignore[misc]
     """A callback that was scheduled for a time (asyncio: Callback handles). Made by the loop only."""
 
