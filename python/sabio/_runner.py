@@ -102,10 +102,10 @@ class Runner:
         with _InterruptCancels(loop, task) as interrupt:
             try:
                 return loop.run_until_complete(task)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
                 # A task that somebody else cancelled as well still ends as a cancelled one.
                 if interrupt.count > 0 and task.uncancel() == 0:
-                    raise KeyboardInterrupt
+                    raise KeyboardInterrupt from error
                 raise
 
     def close(self) -> None:
