@@ -30,6 +30,7 @@ mod _sabio {
         crate::future::init(module)?;
         crate::task::init(module)?;
         crate::coroutine::init(module)?;
+        crate::transport::init(module)?;
         crate::event_loop::init(module)?;
         crate::sleep::init(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::Loop;
 use crate::asyncio::asyncio;
@@ -40,6 +40,31 @@ pub(crate) fn callback_failed(
         context.set_item("source_traceback", source.bind(py))?;
     }
     report(py, event_loop, &context)
+}
+
+/// A call of ours into a user's object raised: as [`callback_failed`], where there is no handle.
+#[cold]
+pub(crate) fn call_failed(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    callback: &Obj,
+    args: &[Obj],
+    error: PyErr,
+) -> PyResult<()> {
+    let args = PyTuple::new(py, args.iter().map(|arg| arg.bind(py)))?;
+    let text = asyncio(py)?
+        .format_helpers
+        .bind(py)
+        .call_method1("_format_callback_source", (callback.bind(py), args))
+        .and_then(|text| text.str())
+        .map_or_else(|_| "<unprintable>".to_owned(), |text| text.to_string());
+    exit_or_report(
+        py,
+        event_loop,
+        error,
+        &format!("Exception in callback {text}"),
+        &[],
+    )
 }
 
 /// `loop.call_exception_handler(context)`, as a user may have replaced it.

@@ -4,11 +4,16 @@
 //! were put there; only the thread that holds the GIL touches the loop's state; everything that another thread wants
 //! goes through `call_soon_threadsafe` or a remote waker.
 
+pub(crate) mod accept;
 pub(crate) mod asyncgens;
+pub(crate) mod connect;
 pub(crate) mod debug;
 pub(crate) mod errors;
+pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod serve;
+pub(crate) mod server;
 pub(crate) mod tasks;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -69,6 +74,8 @@ pub(crate) struct Loop {
     events: Cell<Option<Box<Events>>>,
     /// Transports with data that the callback which runs now has written.
     corked: LocalQueue<Ref<Stream>>,
+    /// What transports receive small messages into.
+    scratch: RefCell<Box<[u8]>>,
     pub(crate) signals: RefCell<HashMap<i32, Ref<Handle>>>,
     pub(crate) signal_pipe: ObjCell,
 
@@ -171,6 +178,8 @@ impl Loop {
             resolver: OnceCell::new(),
             events: Cell::new(Some(Box::new(Events::new()))),
             corked: LocalQueue::with_capacity(0),
+            // Zeroed memory of this size is not touched before it is used.
+            scratch: RefCell::new(vec![0; crate::transport::MAX_READ].into_boxed_slice()),
             signals: RefCell::new(HashMap::new()),
             signal_pipe: ObjCell::new(None),
             pace: run::Pace::default(),
@@ -226,6 +235,19 @@ impl Loop {
     #[inline]
     pub(crate) fn cork(&self, transport: Ref<Stream>) {
         self.corked.push(transport);
+    }
+
+    /// Whether a callback runs whose end will come: what is corked in any other moment would stay where it is.
+    #[inline]
+    pub(crate) fn can_cork(&self) -> bool {
+        // While the loop waits, only another thread can be writing.
+        self.is_running() && !self.waiting.get()
+    }
+
+    /// Memory of `transport::MAX_READ` bytes, for the time of one read.
+    #[inline]
+    pub(crate) fn scratch(&self) -> &RefCell<Box<[u8]>> {
+        &self.scratch
     }
 
     /// Whether debug mode is on.
@@ -341,11 +363,14 @@ fn define(table: &mut MethodTable<Loop>) {
     errors::define(table);
     debug::define(table);
     asyncgens::define(table);
+    connect::define(table);
+    serve::define(table);
 }
 
 /// Builds the class: our core first, `asyncio.AbstractEventLoop` behind it.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    server::init(module)?;
     let core = ClassBuilder::<Loop>::new(c"The native part of sabio.Loop.")
         .members(define)
         .constructor(|_class, args, kwargs| {

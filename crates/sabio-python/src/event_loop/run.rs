@@ -153,6 +153,8 @@ impl Loop {
     /// Asks the poller, waiting if nothing is ready, and puts what it says and the timers that are due on the ready
     /// queue.
     fn poll(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+        // Signal handlers and finalizers write outside of any callback.
+        Loop::uncork(slf, py)?;
         let timeout = if !slf.ready.is_empty() || slf.stopping.get() {
             Some(Duration::ZERO)
         } else {
@@ -255,7 +257,7 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
             }
         };
     }
-    let left = step::leave(py, slf);
+    let left = step::leave(py, slf).and(Loop::uncork(slf, py));
     slf.stopping.set(false);
     slf.thread.set(None);
     let cleaned = events
@@ -263,7 +265,6 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         .map(|_| ())
         .and_then(|()| debug::track_coroutine_origins(py, false))
         .and_then(|()| asyncgens::restore_hooks(py, hooks));
-    // What was written before an exception left the loop is still sent when it runs again.
     result.and(left).and(cleaned)
 }
 

@@ -78,3 +78,31 @@ impl WriteBuffer {
         unsafe { std::slice::from_raw_parts_mut(self.0.0.buf.cast::<u8>(), self.len()) }
     }
 }
+
+/// Calls `fill` with the writable memory of a bytes-like object, without an allocation. TypeError or BufferError if it
+/// has no writable contiguous memory. `fill` must not call into Python.
+#[inline]
+pub(crate) fn fill_buffer<R>(object: &Bound<'_, PyAny>, fill: impl FnOnce(&mut [u8]) -> R) -> PyResult<R> {
+    struct Held<'a>(&'a mut py_ffi::Py_buffer);
+
+    impl Drop for Held<'_> {
+        fn drop(&mut self) {
+            // SAFETY: made only after `PyObject_GetBuffer` has filled the view, and on the same attached thread.
+            unsafe { py_ffi::PyBuffer_Release(&raw mut *self.0) }
+        }
+    }
+
+    let mut view = py_ffi::Py_buffer::new();
+    // SAFETY: attached; the view stays where it is until it is released.
+    if unsafe { py_ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view, py_ffi::PyBUF_WRITABLE) } != 0 {
+        return Err(PyErr::fetch(object.py()));
+    }
+    let held = Held(&mut view);
+    if held.0.len <= 0 {
+        return Ok(fill(&mut []));
+    }
+    // SAFETY: a writable simple buffer is contiguous, `len` bytes long and in place while it is held; with the GIL held
+    // and no call into Python (see above) nobody else reads or writes it meanwhile.
+    let memory = unsafe { std::slice::from_raw_parts_mut(held.0.buf.cast::<u8>(), held.0.len as usize) };
+    Ok(fill(memory))
+}

@@ -22,7 +22,7 @@ mod object;
 mod waker;
 
 pub(crate) use base::{BaseClass, BaseMethod, BoundFunction, FunctionDef};
-pub(crate) use buffer::{ReadBuffer, WriteBuffer};
+pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
 pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};
 pub(crate) use call::{Sent, call_args, call_method, call0, call1, send};
 pub(crate) use cell::{LocalQueue, ObjCell, Slot};

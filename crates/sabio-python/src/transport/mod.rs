@@ -1,42 +1,92 @@
-//! Transports (being built).
+//! Transports: what carries bytes between a protocol and a descriptor.
+//!
+//! `stream` is the one state machine that all stream transports share, split by behaviour: `read`, `write` (corked,
+//! over `queue`), `flow` (pausing the protocol), `close` (the one way in which a transport ends), `extra` (what can be
+//! asked about it). `descriptor` is the one owner of the descriptor. `tcp` holds what is particular to TCP.
+//!
+//! Invariants: a descriptor is deregistered from the reactor in the same function that closes it; `connection_made`
+//! is the first and `connection_lost` the last call that a protocol gets, each once; no borrow of a transport's state
+//! is alive while Python code runs, so a protocol may do anything in any of its callbacks.
+
+mod address;
+pub(crate) mod close;
+mod descriptor;
+mod extra;
+mod flow;
+mod queue;
+mod read;
+mod stream;
+pub(crate) mod tcp;
+mod write;
+
 use pyo3::prelude::*;
 
 use crate::event_loop::Loop;
-use crate::ffi::{Class, ClassCell, Ref, Visit};
+use crate::event_loop::accept;
+use crate::event_loop::server::Server;
+use crate::ffi::{Ref, Visit};
 
-pub(crate) struct Stream;
-static STREAM: ClassCell = ClassCell::new();
-impl Class for Stream {
-    const NAME: &'static std::ffi::CStr = c"sabio._StreamTransport";
-    const PLAIN: bool = false;
-    fn cell() -> &'static ClassCell {
-        &STREAM
-    }
-    fn visit(&self, _visit: &mut Visit<'_>) {}
-    fn clear(&self) {}
-}
+pub(crate) use address::{address_from_python, address_to_python};
+pub(crate) use descriptor::Owner;
+pub(crate) use extra::transport_socket;
+pub(crate) use read::MAX_SIZE as MAX_READ;
+pub(crate) use stream::{Parts, Stream, check_unused};
+pub(crate) use write::flush;
 
 /// What owns a descriptor that the reactor watches.
 #[derive(Clone)]
 pub(crate) enum Source {
+    /// A stream transport.
     Stream(Ref<Stream>),
+    /// A server, and which of its listeners it is.
+    Listener(Ref<Server>, usize),
 }
+
 impl Source {
+    /// Shows what it owns to the garbage collector.
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
         match self {
-            Source::Stream(s) => visit.obj(s.as_obj()),
+            Source::Stream(transport) => visit.obj(transport.as_obj()),
+            Source::Listener(server, _) => visit.obj(server.as_obj()),
         }
     }
+
+    /// The owner, as `add_reader` names it to those who ask for its descriptor.
+    pub(crate) fn owner(&self) -> &crate::ffi::Obj {
+        match self {
+            Source::Stream(transport) => transport.as_obj(),
+            Source::Listener(server, _) => server.as_obj(),
+        }
+    }
+
+    /// Acts on what the poller reported. SystemExit and KeyboardInterrupt come back as errors.
+    #[inline]
     pub(crate) fn ready(
         &self,
-        _py: Python<'_>,
-        _event_loop: &Ref<Loop>,
-        _readable: bool,
-        _writable: bool,
+        py: Python<'_>,
+        event_loop: &Ref<Loop>,
+        readable: bool,
+        writable: bool,
     ) -> PyResult<()> {
-        Ok(())
+        match self {
+            Source::Stream(transport) => {
+                if readable {
+                    read::ready(transport, py, event_loop)?;
+                }
+                if writable {
+                    write::ready(transport, py, event_loop)?;
+                }
+                Ok(())
+            }
+            Source::Listener(server, index) => accept::accept(py, event_loop, server, *index),
+        }
     }
 }
-pub(crate) fn flush(_transport: &Ref<Stream>, _py: Python<'_>) -> PyResult<()> {
-    Ok(())
+
+/// Builds the classes.
+pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    read::init(module.py())?;
+    extra::init(module.py())?;
+    stream::init(module)?;
+    tcp::init(module)
 }

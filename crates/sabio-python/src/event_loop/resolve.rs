@@ -1,0 +1,213 @@
+//! From host and port to the addresses that `create_connection` and `create_server` try.
+//!
+//! A numeric host is its own address. Any other goes through the loop's `getaddrinfo`, looked up as an attribute, so that
+//! a program that has replaced it is asked.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use sabio_reactor::socket::Address;
+
+use super::Loop;
+use crate::coroutine::Awaiter;
+use crate::ffi::{Obj, Ref};
+use crate::names::names;
+use crate::transport::address_from_python;
+
+/// `AF_UNSPEC`, `AF_INET`, `AF_INET6`, `SOCK_STREAM` and `IPPROTO_TCP`, `IPPROTO_UDP` of Linux.
+pub(super) const UNSPECIFIED: i32 = 0;
+pub(super) const INTERNET: i32 = 2;
+pub(super) const INTERNET_6: i32 = 10;
+pub(super) const STREAM: i32 = 1;
+const TCP: i32 = 6;
+const UDP: i32 = 17;
+
+/// What is looked up.
+pub(super) struct Place {
+    pub(super) host: Obj,
+    pub(super) port: Obj,
+    pub(super) flowinfo: u32,
+    pub(super) scope_id: u32,
+}
+
+/// The restrictions of a lookup, as `getaddrinfo` takes them.
+#[derive(Clone)]
+pub(super) struct Hints {
+    pub(super) family: Obj,
+    pub(super) proto: Obj,
+    pub(super) flags: Obj,
+}
+
+/// One line of the answer of `getaddrinfo`.
+#[derive(Clone)]
+pub(super) struct Info {
+    pub(super) family: i32,
+    pub(super) socktype: i32,
+    pub(super) proto: i32,
+    /// The address as Python has it.
+    pub(super) address: Obj,
+    /// The address as the kernel has it, if it is a plain one.
+    pub(super) native: Option<Address>,
+}
+
+impl Place {
+    /// Host and port alone.
+    pub(super) fn new(host: Obj, port: Obj) -> Place {
+        Place {
+            host,
+            port,
+            flowinfo: 0,
+            scope_id: 0,
+        }
+    }
+
+    /// An address tuple of a user (`local_addr`). TypeError or ValueError if it is none.
+    pub(super) fn from_address(address: &Bound<'_, PyAny>) -> PyResult<Place> {
+        let number = |index: usize| -> PyResult<u32> {
+            if index < address.len()? {
+                address.get_item(index)?.extract()
+            } else {
+                Ok(0)
+            }
+        };
+        Ok(Place {
+            host: address.get_item(0)?.into(),
+            port: address.get_item(1)?.into(),
+            flowinfo: number(2)?,
+            scope_id: number(3)?,
+        })
+    }
+
+    /// The answer for a numeric host.
+    fn numeric(&self, py: Python<'_>, hints: &Hints) -> Option<Info> {
+        let proto: i32 = hints.proto.bind(py).extract().ok()?;
+        if ![0, TCP, UDP].contains(&proto) {
+            return None;
+        }
+        let family: i32 = hints.family.bind(py).extract().ok()?;
+        let host = text(self.host.bind(py))?;
+        let port = port(self.port.bind(py))?;
+        let native_port = u16::try_from(port);
+        if family == UNSPECIFIED || family == INTERNET {
+            if let Ok(ip) = host.parse::<Ipv4Addr>() {
+                return Some(Info {
+                    family: INTERNET,
+                    socktype: STREAM,
+                    proto: TCP,
+                    address: (host, port).into_pyobject(py).ok()?.into(),
+                    native: native_port.ok().map(|port| Address::v4(ip, port)),
+                });
+            }
+        }
+        if family == UNSPECIFIED || family == INTERNET_6 {
+            if let Ok(ip) = host.parse::<Ipv6Addr>() {
+                let (flowinfo, scope_id) = (self.flowinfo, self.scope_id);
+                return Some(Info {
+                    family: INTERNET_6,
+                    socktype: STREAM,
+                    proto: TCP,
+                    address: (host, port, flowinfo, scope_id).into_pyobject(py).ok()?.into(),
+                    native: native_port
+                        .ok()
+                        .map(|port| Address::v6(ip, port, flowinfo, scope_id)),
+                });
+            }
+        }
+        None
+    }
+}
+
+/// A host as text, if it can be a numeric one.
+fn text(host: &Bound<'_, PyAny>) -> Option<String> {
+    if let Ok(bytes) = host.cast::<PyBytes>() {
+        return String::from_utf8(bytes.as_bytes().to_vec()).ok();
+    }
+    host.cast::<PyString>().ok()?.extract().ok()
+}
+
+/// A port that is a number; the name of a service is not.
+fn port(port: &Bound<'_, PyAny>) -> Option<i64> {
+    if port.is_none() {
+        return Some(0);
+    }
+    if let Some(text) = text(port) {
+        let text = text.trim();
+        return if text.is_empty() {
+            Some(0)
+        } else {
+            text.parse().ok()
+        };
+    }
+    port.extract().ok()
+}
+
+/// All addresses of a place, in the order of the answer, for stream sockets.
+///
+/// # Errors
+/// What the loop's `getaddrinfo` raises (`socket.gaierror`), or TypeError and ValueError for an answer that is none.
+pub(super) async fn resolve(
+    event_loop: &Ref<Loop>,
+    awaiter: &Awaiter,
+    place: Place,
+    hints: &Hints,
+) -> PyResult<Vec<Info>> {
+    let started = Python::attach(|py| {
+        if let Some(info) = place.numeric(py, hints) {
+            return Ok(Err(vec![info]));
+        }
+        let kwargs = PyDict::new(py);
+        kwargs.set_item("family", hints.family.bind(py))?;
+        kwargs.set_item("type", STREAM)?;
+        kwargs.set_item("proto", hints.proto.bind(py))?;
+        kwargs.set_item("flags", hints.flags.bind(py))?;
+        let args = (place.host.bind(py), place.port.bind(py));
+        let method = names(py)?.getaddrinfo.text(py);
+        let waiting = event_loop.bind(py).call_method(method, args, Some(&kwargs))?;
+        PyResult::Ok(Ok(Obj::from(waiting)))
+    })?;
+    match started {
+        Err(known) => Ok(known),
+        Ok(waiting) => {
+            let answer = awaiter.wait(waiting).await?;
+            Python::attach(|py| answer.bind(py).try_iter()?.map(|line| read(&line?)).collect())
+        }
+    }
+}
+
+/// Reads one line of the answer.
+fn read(line: &Bound<'_, PyAny>) -> PyResult<Info> {
+    let line = line.cast::<PyTuple>()?;
+    let family = line.get_item(0)?.extract()?;
+    let address = line.get_item(4)?;
+    Ok(Info {
+        family,
+        socktype: line.get_item(1)?.extract()?,
+        proto: line.get_item(2)?.extract()?,
+        native: address_from_python(family, &address),
+        address: address.into(),
+    })
+}
+
+/// Reorders addresses so that the families take turns, after `first_count` - 1 of the first one (RFC 8305, section 4).
+pub(super) fn interleave(infos: Vec<Info>, first_count: usize) -> Vec<Info> {
+    let mut families: Vec<(i32, std::collections::VecDeque<Info>)> = Vec::new();
+    for info in infos {
+        match families.iter_mut().find(|(family, _)| *family == info.family) {
+            Some((_, members)) => members.push_back(info),
+            None => families.push((info.family, [info].into())),
+        }
+    }
+    let mut reordered = Vec::new();
+    if let Some((_, first)) = families.first_mut() {
+        for _ in 1..first_count {
+            reordered.extend(first.pop_front());
+        }
+    }
+    while families.iter().any(|(_, members)| !members.is_empty()) {
+        for (_, members) in &mut families {
+            reordered.extend(members.pop_front());
+        }
+    }
+    reordered
+}

@@ -1,0 +1,171 @@
+//! The one way in which a transport ends: `closing` first, then what is queued is sent (or dropped), then
+//! `connection_lost`, then the descriptor is closed and the server told.
+
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::stream::Stream;
+use super::write;
+use crate::asyncio::asyncio;
+use crate::event_loop::server::Server;
+use crate::event_loop::{Loop, Ready, errors};
+use crate::ffi::{BaseKind, MethodTable, Obj, Ref, base_kind};
+use crate::handle::call_in_context;
+use crate::names::names;
+
+/// Stops reading, sends what is queued and then loses the connection (asyncio: `BaseTransport.close`).
+///
+/// # Errors
+/// RuntimeError when the loop is closed.
+pub(crate) fn close(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if slf.closing.replace(true) {
+        return Ok(());
+    }
+    let flushed = write::flush_now(slf, py);
+    slf.update_interest()?;
+    if slf.queue.is_empty() && !slf.is_lost() {
+        lose(slf, None)?;
+    }
+    flushed
+}
+
+/// Drops what is queued and loses the connection, because of `exception` or because somebody wants it so.
+///
+/// # Errors
+/// RuntimeError when the loop is closed.
+fn force_close(slf: &Ref<Stream>, exception: Option<Obj>) -> PyResult<()> {
+    if slf.is_lost() {
+        return Ok(());
+    }
+    slf.queue.clear();
+    slf.blocked.set(false);
+    slf.closing.set(true);
+    slf.update_interest()?;
+    lose(slf, exception)
+}
+
+/// `BaseTransport.abort`: what could not be sent yet is dropped.
+pub(crate) fn abort(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    // What this very callback wrote before had been sent by now if it were not corked.
+    write::flush_now(slf, py)?;
+    force_close(slf, None)
+}
+
+/// Calls `connection_lost` in the loop's next turn.
+fn lose(slf: &Ref<Stream>, exception: Option<Obj>) -> PyResult<()> {
+    slf.conn_lost.set(1);
+    let Some(event_loop) = slf.event_loop.get() else {
+        return Ok(());
+    };
+    if event_loop.is_closed() {
+        return Err(PyRuntimeError::new_err("Event loop is closed"));
+    }
+    let transport = slf.clone();
+    event_loop.push(Ready::Job(Box::new(move |py, event_loop| {
+        connection_lost(&transport, py, event_loop, exception)
+    })));
+    Ok(())
+}
+
+/// The connection cannot go on. SystemExit and KeyboardInterrupt are given back at once, errors of the connection are
+/// only logged in debug mode, and everything else goes to the exception handler; then the connection is lost.
+#[cold]
+pub(super) fn fatal_error(slf: &Ref<Stream>, py: Python<'_>, error: PyErr, message: &str) -> PyResult<()> {
+    if base_kind(py, &error) == BaseKind::Exit {
+        return Err(error);
+    }
+    let Some(event_loop) = slf.event_loop.get() else {
+        return Ok(());
+    };
+    let told = if error.is_instance_of::<PyOSError>(py) {
+        if event_loop.debug() {
+            log(slf, py, &error, message)
+        } else {
+            Ok(())
+        }
+    } else {
+        let protocol = slf.protocol.get().unwrap_or_else(|| Obj::none(py));
+        let keys = [("transport", slf.as_obj()), ("protocol", &protocol)];
+        errors::report_error(py, &event_loop, message, &error, &keys)
+    };
+    let exception = Obj::from(error.into_value(py).into_bound(py));
+    told.and(force_close(slf, Some(exception)))
+}
+
+fn log(slf: &Ref<Stream>, py: Python<'_>, error: &PyErr, message: &str) -> PyResult<()> {
+    let kwargs = PyDict::new(py);
+    kwargs.set_item("exc_info", error.value(py))?;
+    asyncio(py)?
+        .logger
+        .bind(py)
+        .call_method("debug", ("%r: %s", slf.bind(py), message), Some(&kwargs))?;
+    Ok(())
+}
+
+/// Tells the protocol, closes the descriptor and lets go of everything. SystemExit and KeyboardInterrupt of the protocol
+/// come back as errors.
+pub(super) fn connection_lost(
+    slf: &Ref<Stream>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    exception: Option<Obj>,
+) -> PyResult<()> {
+    let told = match slf.protocol.get() {
+        Some(protocol) => {
+            let args = [exception.unwrap_or_else(|| Obj::none(py))];
+            match protocol.bind(py).getattr(names(py)?.connection_lost.text(py)) {
+                Ok(method) => {
+                    let method = Obj::from(method);
+                    call_in_context(py, &slf.context, &method, &args)
+                        .map(|_| ())
+                        .or_else(|error| errors::call_failed(py, event_loop, &method, &args, error))
+                }
+                Err(error) => errors::call_failed(py, event_loop, &protocol, &args, error),
+            }
+        }
+        None => Ok(()),
+    };
+    let closed = slf.descriptor.close(py, Some(event_loop));
+    slf.protocol.set(None);
+    let detached = match slf.server.take() {
+        Some(server) => Server::detach(&server, py),
+        None => Ok(()),
+    };
+    slf.event_loop.set(None);
+    told.and(closed).and(detached)
+}
+
+pub(super) fn define(table: &mut MethodTable<Stream>) {
+    table
+        .fast_noargs(
+            c"close",
+            c"close($self, /)\n--\n\nClose the connection once everything is sent.",
+            close,
+        )
+        .fast_noargs(
+            c"abort",
+            c"abort($self, /)\n--\n\nClose the connection without sending what could not be sent yet.",
+            abort,
+        )
+        .fast_noargs(
+            c"is_closing",
+            c"is_closing($self, /)\n--\n\nWhether the transport is closing or closed.",
+            |slf, _py| Ok(slf.closing.get()),
+        )
+        .fast_onearg(
+            c"_force_close",
+            c"_force_close($self, exc, /)\n--\n\nLose the connection because of an exception (or None).",
+            |slf, exception| force_close(slf, (!exception.is_none()).then(|| Obj::from(exception))),
+        )
+        .getter(
+            c"_closing",
+            c"Whether the transport is closing or closed.",
+            |slf, _py| Ok(slf.closing.get()),
+        )
+        .getter(
+            c"_conn_lost",
+            c"Not 0 once connection_lost() is certain to come; counts the writes since.",
+            |slf, _py| Ok(slf.conn_lost.get() as usize),
+        );
+}

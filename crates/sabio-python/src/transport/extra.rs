@@ -1,0 +1,115 @@
+//! What a transport tells about its connection (asyncio: `BaseTransport.get_extra_info`).
+//!
+//! Nothing is looked up before somebody asks, and what was once told stays in the dictionary `_extra`, to which others
+//! may add. Everything is still told after the connection is closed.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use sabio_reactor::socket::Address;
+
+use super::address::address_to_python;
+use super::stream::Stream;
+use crate::ffi::{Args, Global, MethodTable, Obj, Ref, Signature};
+
+static TRANSPORT_SOCKET: Global<Obj> = Global::new();
+
+/// Looks up `asyncio.trsock.TransportSocket`.
+pub(super) fn init(py: Python<'_>) -> PyResult<()> {
+    let class = py.import("asyncio.trsock")?.getattr("TransportSocket")?;
+    TRANSPORT_SOCKET.set(py, class.into());
+    Ok(())
+}
+
+/// A `TransportSocket` around a Python socket.
+pub(crate) fn transport_socket(py: Python<'_>, socket: &Obj) -> PyResult<Obj> {
+    Ok(TRANSPORT_SOCKET
+        .get(py)?
+        .bind(py)
+        .call1((socket.bind(py),))?
+        .into())
+}
+
+fn extra<'py>(slf: &Stream, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    if slf.extra.is_none() {
+        slf.extra.set(Some(PyDict::new(py).into()));
+    }
+    match slf.extra.get() {
+        Some(extra) => Ok(extra.into_bound(py).cast_into::<PyDict>()?),
+        None => Ok(PyDict::new(py)),
+    }
+}
+
+fn address(py: Python<'_>, address: Option<&Address>) -> PyResult<Obj> {
+    address.map_or_else(|| Ok(Obj::none(py)), |address| address_to_python(py, address))
+}
+
+/// The value for one of the names that the transport knows itself; None for any other.
+fn look_up(slf: &Stream, py: Python<'_>, name: &str) -> PyResult<Option<Obj>> {
+    match name {
+        "socket" => transport_socket(py, &slf.descriptor.python_socket(py)?).map(Some),
+        "sockname" => address(py, slf.descriptor.local()).map(Some),
+        "peername" => address(py, slf.descriptor.peer()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The value that is in the dictionary already, or that can be looked up.
+fn get<'py>(slf: &Stream, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = name.py();
+    let extra = extra(slf, py)?;
+    if let Some(value) = extra.get_item(name)? {
+        return Ok(Some(value));
+    }
+    let Ok(text) = name.extract::<&str>() else {
+        return Ok(None);
+    };
+    let value = look_up(slf, py, text)?;
+    if let Some(value) = &value {
+        extra.set_item(name, value.bind(py))?;
+    }
+    Ok(value.map(|value| value.into_bound(py)))
+}
+
+fn get_extra_info(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    let signature = Signature {
+        function: "get_extra_info",
+        parameters: ["name", "default"],
+        required: 1,
+        positional: 2,
+    };
+    let [name, default] = args.parse(&signature)?;
+    let found = match name {
+        Some(name) => get(slf, name)?,
+        None => None,
+    };
+    Ok(match (found, default) {
+        (Some(value), _) => value.into(),
+        (None, Some(default)) => Obj::from(default),
+        (None, None) => Obj::none(py),
+    })
+}
+
+pub(super) fn define(table: &mut MethodTable<Stream>) {
+    table
+        .method(
+            c"get_extra_info",
+            c"get_extra_info($self, name, default=None)\n--\n\nInformation about the connection: 'socket', 'sockname', 'peername'.",
+            get_extra_info,
+        )
+        .getter(c"_extra", c"What get_extra_info() tells, as a dict.", |slf, py| {
+            for name in ["socket", "sockname", "peername"] {
+                get(slf, pyo3::types::PyString::new(py, name).as_any())?;
+            }
+            Ok(Obj::from(extra(slf, py)?))
+        })
+        .getter(c"_sock", c"The socket, or None once it is closed.", |slf, py| {
+            slf.descriptor
+                .is_open()
+                .then(|| slf.descriptor.python_socket(py))
+                .transpose()
+        })
+        .getter(c"_sock_fd", c"The number of the descriptor.", |slf, _py| {
+            Ok(slf.descriptor.number() as usize)
+        });
+}

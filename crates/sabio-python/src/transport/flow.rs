@@ -1,0 +1,153 @@
+//! Flow control towards the protocol (asyncio: Transports, "Write-only Transports"): `pause_writing` when more than the
+//! high-water mark could not be sent, `resume_writing` when no more than the low-water mark is left.
+
+use std::cell::Cell;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::stream::Stream;
+use super::write;
+use crate::event_loop::errors;
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, call_method};
+use crate::names::{Name, names};
+
+/// Where writing is paused when nothing else was set, in bytes.
+const HIGH_WATER: usize = 64 * 1024;
+
+/// The limits of a transport's write buffer, in bytes, and whether its protocol is paused.
+pub(super) struct Limits {
+    pub(super) high: Cell<usize>,
+    pub(super) low: Cell<usize>,
+    pub(super) paused: Cell<bool>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            high: Cell::new(HIGH_WATER),
+            low: Cell::new(HIGH_WATER / 4),
+            paused: Cell::new(false),
+        }
+    }
+}
+
+/// Calls `pause_writing` if too much waits.
+#[inline]
+pub(super) fn maybe_pause(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if slf.queue.size() <= slf.limits.high.get() || slf.limits.paused.replace(true) {
+        return Ok(());
+    }
+    let name = &names(py)?.pause_writing;
+    tell(slf, py, "protocol.pause_writing() failed", |protocol| {
+        // As in asyncio within the caller's context: it is part of the caller's write().
+        call_method(py, protocol, name, &[])
+    })
+}
+
+/// Calls `resume_writing` if it is paused and little enough is left.
+#[inline]
+pub(super) fn maybe_resume(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if !slf.limits.paused.get() || slf.queue.size() > slf.limits.low.get() {
+        return Ok(());
+    }
+    slf.limits.paused.set(false);
+    let name: &Name = &names(py)?.resume_writing;
+    tell(slf, py, "protocol.resume_writing() failed", |protocol| {
+        slf.notify(py, protocol, name, &[])
+    })
+}
+
+#[cold]
+fn tell(
+    slf: &Ref<Stream>,
+    py: Python<'_>,
+    message: &str,
+    call: impl FnOnce(&Obj) -> PyResult<Obj>,
+) -> PyResult<()> {
+    let Some(protocol) = slf.protocol.get() else {
+        return Ok(());
+    };
+    let Err(error) = call(&protocol) else {
+        return Ok(());
+    };
+    let Some(event_loop) = slf.event_loop.get() else {
+        return Err(error);
+    };
+    let keys = [("transport", slf.as_obj()), ("protocol", &protocol)];
+    errors::exit_or_report(py, &event_loop, error, message, &keys)
+}
+
+fn limit(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<i64>> {
+    match value.filter(|value| !value.is_none()) {
+        None => Ok(None),
+        Some(value) => match value.extract::<i64>() {
+            Ok(number) => Ok(Some(number)),
+            // A limit that no buffer can reach, such as 2**64 or infinity.
+            Err(_) if value.gt(i64::MAX)? => Ok(Some(i64::MAX)),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+fn set_write_buffer_limits(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
+    let py = args.py();
+    let signature = Signature {
+        function: "set_write_buffer_limits",
+        parameters: ["high", "low"],
+        required: 0,
+        positional: 2,
+    };
+    let [high, low] = args.parse(&signature)?;
+    let (high, low) = match (limit(high)?, limit(low)?) {
+        (None, None) => (HIGH_WATER as i64, HIGH_WATER as i64 / 4),
+        (None, Some(low)) => (low.saturating_mul(4), low),
+        (Some(high), None) => (high, high.div_euclid(4)),
+        (Some(high), Some(low)) => (high, low),
+    };
+    if !(high >= low && low >= 0) {
+        return Err(PyValueError::new_err(format!(
+            "high ({high}) must be >= low ({low}) must be >= 0"
+        )));
+    }
+    slf.limits.high.set(high as usize);
+    slf.limits.low.set(low as usize);
+    if slf.queue.size() > slf.limits.high.get() {
+        write::flush_now(slf, py)?;
+    }
+    maybe_pause(slf, py)
+}
+
+pub(super) fn define(table: &mut MethodTable<Stream>) {
+    table
+        .method(
+            c"set_write_buffer_limits",
+            c"set_write_buffer_limits($self, high=None, low=None)\n--\n\nSet when the protocol is paused and resumed, in bytes.",
+            set_write_buffer_limits,
+        )
+        .noargs(
+            c"get_write_buffer_limits",
+            c"get_write_buffer_limits($self, /)\n--\n\nThe limits (low, high), in bytes.",
+            |slf, py| {
+                let limits = (slf.limits.low.get(), slf.limits.high.get());
+                Ok(Obj::from(limits.into_pyobject(py)?))
+            },
+        )
+        .noargs(
+            c"get_write_buffer_size",
+            c"get_write_buffer_size($self, /)\n--\n\nHow many bytes could not be sent yet.",
+            |slf, py| {
+                write::flush_now(slf, py)?;
+                Ok(slf.queue.size())
+            },
+        )
+        .getter(c"_high_water", c"The limit above which writing is paused, in bytes.", |slf, _py| {
+            Ok(slf.limits.high.get())
+        })
+        .getter(c"_low_water", c"The limit at which writing is resumed, in bytes.", |slf, _py| {
+            Ok(slf.limits.low.get())
+        })
+        .getter(c"_protocol_paused", c"Whether the protocol was told to pause writing.", |slf, _py| {
+            Ok(slf.limits.paused.get())
+        });
+}

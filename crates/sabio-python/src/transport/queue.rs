@@ -1,0 +1,174 @@
+//! What a transport still has to send: `bytes` objects in order, the first of them partly sent.
+//!
+//! Only exact `bytes` get in, so dropping them runs no Python code and may happen while the queue is borrowed. The
+//! queue keeps its memory while it is small: a connection that answers one message after the other allocates nothing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use sabio_reactor::socket;
+
+use crate::ffi::{Obj, Visit};
+
+/// The most pieces that one sendmsg(2) takes (`IOV_MAX`).
+const MOST_PIECES: usize = 1024;
+
+/// So many pieces are listed without an allocation.
+const FEW_PIECES: usize = 16;
+
+/// A queue that grew beyond this many pieces gives its memory back once it is empty.
+const KEPT_CAPACITY: usize = 64;
+
+/// How far a send came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// Everything is sent.
+    Empty,
+    /// The kernel takes no more for now.
+    Blocked,
+}
+
+#[derive(Default)]
+struct Pieces {
+    pieces: VecDeque<Obj>,
+    /// How much of the first piece is sent.
+    offset: usize,
+}
+
+/// The data of a transport that is not sent yet.
+#[derive(Default)]
+pub(super) struct Queue {
+    pieces: RefCell<Pieces>,
+    size: Cell<usize>,
+}
+
+fn data<'a, 'py: 'a>(py: Python<'py>, piece: &'a Obj) -> &'a [u8] {
+    match piece.bind(py).cast::<PyBytes>() {
+        Ok(bytes) => bytes.as_bytes(),
+        Err(_) => unreachable!("only bytes are queued"),
+    }
+}
+
+impl Queue {
+    /// How many bytes wait.
+    #[inline]
+    pub(super) fn size(&self) -> usize {
+        self.size.get()
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.size.get() == 0
+    }
+
+    /// Appends a non-empty piece, of which the first `sent` bytes are sent already. Anything sent means that the
+    /// queue was empty.
+    #[inline]
+    pub(super) fn push(&self, piece: &Bound<'_, PyBytes>, sent: usize) {
+        let mut queue = self.pieces.borrow_mut();
+        let left = piece.as_bytes().len() - sent;
+        queue.pieces.push_back(Obj::from(piece));
+        if sent > 0 {
+            queue.offset = sent;
+        }
+        self.size.set(self.size.get() + left);
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        self.size.set(0);
+        let pieces = self.pieces.take();
+        drop(pieces);
+    }
+
+    /// Sends from the front until nothing is left or the kernel takes no more.
+    ///
+    /// # Errors
+    /// Those of send(2), other than `WouldBlock`; what was not sent stays.
+    pub(super) fn send(&self, py: Python<'_>, fd: BorrowedFd<'_>) -> io::Result<Progress> {
+        let mut queue = self.pieces.borrow_mut();
+        while self.size.get() > 0 {
+            let (offered, sent) = match queue.send_some(py, fd) {
+                Ok(counts) => counts,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Blocked),
+                Err(error) => return Err(error),
+            };
+            queue.advance(py, sent);
+            self.size.set(self.size.get().saturating_sub(sent));
+            if sent < offered {
+                return Ok(Progress::Blocked);
+            }
+        }
+        Ok(Progress::Empty)
+    }
+
+    /// The pieces, for those who look at `transport._buffer`.
+    pub(super) fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let queue = self.pieces.borrow();
+        let list = pyo3::types::PyList::empty(py);
+        for (index, piece) in queue.pieces.iter().enumerate() {
+            let skip = if index == 0 { queue.offset } else { 0 };
+            list.append(PyBytes::new(py, &data(py, piece)[skip..]))?;
+        }
+        Ok(list.into_any())
+    }
+
+    /// Shows the pieces to the garbage collector.
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        if let Ok(queue) = self.pieces.try_borrow() {
+            queue.pieces.iter().for_each(|piece| visit.obj(piece));
+        }
+    }
+}
+
+impl Pieces {
+    /// One system call: how many bytes were offered and how many of them were taken.
+    fn send_some(&self, py: Python<'_>, fd: BorrowedFd<'_>) -> io::Result<(usize, usize)> {
+        let mut pieces = self.pieces.iter().map(|piece| data(py, piece));
+        let Some(first) = pieces.next() else {
+            return Ok((0, 0));
+        };
+        let first = &first[self.offset..];
+        if self.pieces.len() == 1 {
+            return Ok((first.len(), socket::send(fd, first)?));
+        }
+        let pieces = std::iter::once(first).chain(pieces);
+        if self.pieces.len() <= FEW_PIECES {
+            let mut list = [IoSlice::new(&[]); FEW_PIECES];
+            let mut offered = 0;
+            for (place, piece) in list.iter_mut().zip(pieces) {
+                *place = IoSlice::new(piece);
+                offered += piece.len();
+            }
+            let list = &list[..self.pieces.len()];
+            Ok((offered, socket::send_vectored(fd, list)?))
+        } else {
+            let list: Vec<_> = pieces.take(MOST_PIECES).map(IoSlice::new).collect();
+            let offered = list.iter().map(|piece| piece.len()).sum();
+            Ok((offered, socket::send_vectored(fd, &list)?))
+        }
+    }
+
+    /// Lets go of the first `sent` bytes.
+    fn advance(&mut self, py: Python<'_>, sent: usize) {
+        let mut left = sent + self.offset;
+        self.offset = 0;
+        while let Some(first) = self.pieces.front() {
+            let size = data(py, first).len();
+            if left < size {
+                self.offset = left;
+                return;
+            }
+            left -= size;
+            self.pieces.pop_front();
+        }
+        if self.pieces.capacity() > KEPT_CAPACITY {
+            self.pieces = VecDeque::new();
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Reading: one recv(2) for each time the descriptor is ready. A short read means that it is drained, and where more
+//! is waiting the poller says so again in the next turn, so that one busy peer does not keep the others waiting.
+
+use std::io;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use sabio_reactor::socket;
+
+use super::close;
+use super::stream::Stream;
+use crate::event_loop::Loop;
+use crate::ffi::{MethodTable, Obj, Ref, bytes_from_slice, fill_buffer, recv_into_new_bytes};
+use crate::names::names;
+use crate::os_error::os_error;
+
+/// The most that one read gives, in bytes: `Transport.max_size` of asyncio.
+pub(crate) const MAX_SIZE: usize = 256 * 1024;
+
+/// After a read of this many bytes the next one goes straight into the object that the protocol gets; smaller ones are
+/// copied from the loop's buffer, so that no connection holds memory while it is idle.
+const LARGE: usize = 32 * 1024;
+
+const FATAL_READ: &str = "Fatal read error on socket transport";
+
+/// The descriptor has data, or the peer has ended or reset the connection. SystemExit and KeyboardInterrupt come back
+/// as errors.
+#[inline]
+pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    // The protocol of another transport may have paused or closed this one since the event was fetched.
+    if slf.is_lost() || !slf.wants_data() {
+        return Ok(());
+    }
+    let Some(protocol) = slf.protocol.get() else {
+        return Ok(());
+    };
+    if slf.buffered.get() {
+        read_into_buffer(slf, py, &protocol)
+    } else {
+        read_data(slf, py, event_loop, &protocol)
+    }
+}
+
+fn read_data(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, protocol: &Obj) -> PyResult<()> {
+    let mut size = 0;
+    let received = if slf.large_reads.get() {
+        receive_large(slf, py, &mut size)
+    } else {
+        receive_small(slf, py, event_loop, &mut size)
+    };
+    let data = match received? {
+        Ok(data) => data,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        Err(error) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
+    };
+    if size == 0 {
+        drop(data);
+        return at_eof(slf, py, protocol);
+    }
+    slf.large_reads.set(size >= LARGE);
+    match slf.notify(py, protocol, &names(py)?.data_received, &[&data]) {
+        Ok(_) => Ok(()),
+        Err(error) => close::fatal_error(
+            slf,
+            py,
+            error,
+            "Fatal error: protocol.data_received() call failed.",
+        ),
+    }
+}
+
+#[inline]
+fn receive_small(
+    slf: &Stream,
+    py: Python<'_>,
+    event_loop: &Loop,
+    size: &mut usize,
+) -> PyResult<io::Result<Obj>> {
+    let mut scratch = event_loop.scratch().borrow_mut();
+    match slf
+        .descriptor
+        .borrow()
+        .and_then(|fd| socket::recv(fd, &mut scratch))
+    {
+        Ok(count) => {
+            *size = count;
+            // Making bytes runs no Python code, so the borrow may last.
+            bytes_from_slice(py, &scratch[..count]).map(Ok)
+        }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+fn receive_large(slf: &Stream, py: Python<'_>, size: &mut usize) -> PyResult<io::Result<Obj>> {
+    recv_into_new_bytes(py, MAX_SIZE, |memory| {
+        let count = socket::recv_uninit(slf.descriptor.borrow()?, memory)?.len();
+        *size = count;
+        Ok(count)
+    })
+}
+
+/// What came of a read into the protocol's own buffer.
+enum Filled {
+    Empty,
+    Received(io::Result<usize>),
+}
+
+fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
+    const GET_BUFFER: &str = "Fatal error: protocol.get_buffer() call failed.";
+    let names = names(py)?;
+    let hint = &SIZE_HINT.get(py)?;
+    let buffer = match slf.notify(py, protocol, &names.get_buffer, &[hint]) {
+        Ok(buffer) => buffer,
+        Err(error) => return close::fatal_error(slf, py, error, GET_BUFFER),
+    };
+    let filled = fill_buffer(buffer.bind(py), |memory| {
+        if memory.is_empty() {
+            return Filled::Empty;
+        }
+        Filled::Received(slf.descriptor.borrow().and_then(|fd| socket::recv(fd, memory)))
+    });
+    drop(buffer);
+    let size = match filled {
+        Ok(Filled::Received(Ok(size))) => size,
+        Ok(Filled::Received(Err(error))) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        Ok(Filled::Received(Err(error))) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
+        Ok(Filled::Empty) => {
+            let error = PyRuntimeError::new_err("get_buffer() returned an empty buffer");
+            return close::fatal_error(slf, py, error, GET_BUFFER);
+        }
+        Err(error) => return close::fatal_error(slf, py, error, FATAL_READ),
+    };
+    if size == 0 {
+        return at_eof(slf, py, protocol);
+    }
+    let size = crate::ffi::IntoObj::into_obj(size, py)?;
+    match slf.notify(py, protocol, &names.buffer_updated, &[&size]) {
+        Ok(_) => Ok(()),
+        Err(error) => close::fatal_error(
+            slf,
+            py,
+            error,
+            "Fatal error: protocol.buffer_updated() call failed.",
+        ),
+    }
+}
+
+/// The peer has ended its half: the protocol decides whether ours stays open.
+fn at_eof(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
+    Stream::log_debug(slf, py, "%r received EOF")?;
+    let keep_open = slf
+        .notify(py, protocol, &names(py)?.eof_received, &[])
+        .and_then(|answer| answer.bind(py).is_truthy());
+    match keep_open {
+        Ok(true) => {
+            slf.at_eof.set(true);
+            slf.update_interest()
+        }
+        Ok(false) => close::close(slf, py),
+        Err(error) => close::fatal_error(
+            slf,
+            py,
+            error,
+            "Fatal error: protocol.eof_received() call failed.",
+        ),
+    }
+}
+
+fn pause_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if slf.closing.get() || slf.reading_paused.replace(true) {
+        return Ok(());
+    }
+    slf.update_interest()?;
+    Stream::log_debug(slf, py, "%r pauses reading")
+}
+
+fn resume_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if slf.closing.get() || !slf.reading_paused.replace(false) {
+        return Ok(());
+    }
+    slf.update_interest()?;
+    Stream::log_debug(slf, py, "%r resumes reading")
+}
+
+static SIZE_HINT: crate::ffi::Global<Obj> = crate::ffi::Global::new();
+
+/// Makes the argument of `get_buffer`.
+pub(super) fn init(py: Python<'_>) -> PyResult<()> {
+    SIZE_HINT.set(py, (-1_i32).into_pyobject(py)?.into_any().into());
+    Ok(())
+}
+
+pub(super) fn define(table: &mut MethodTable<Stream>) {
+    table
+        .fast_noargs(
+            c"pause_reading",
+            c"pause_reading($self, /)\n--\n\nStop reading until resume_reading() is called.",
+            pause_reading,
+        )
+        .fast_noargs(
+            c"resume_reading",
+            c"resume_reading($self, /)\n--\n\nGo on reading.",
+            resume_reading,
+        )
+        .fast_noargs(
+            c"is_reading",
+            c"is_reading($self, /)\n--\n\nWhether the transport reads: neither paused nor closing.",
+            |slf, _py| Ok(!slf.closing.get() && !slf.reading_paused.get()),
+        )
+        .getter(c"_paused", c"Whether reading is paused.", |slf, _py| {
+            Ok(slf.reading_paused.get())
+        })
+        .getter(
+            c"max_size",
+            c"The most that one read gives, in bytes.",
+            |_slf, _py| Ok(MAX_SIZE),
+        );
+}

@@ -1,0 +1,379 @@
+//! The stream transport: its state, how it begins, and the class under all public ones.
+//!
+//! A transport is registered with the reactor from its first to its last moment, which keeps it alive while it is open.
+//! Its life is asyncio's: `closing` is set by `close()`, by `abort()` and by errors; `conn_lost` counts from the moment
+//! at which `connection_lost` is certain to come, and from then on nothing is read or sent any more.
+
+use std::cell::Cell;
+
+use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyType};
+use sabio_reactor::Interest;
+use sabio_reactor::socket::Address;
+use sabio_sync::oneshot::Sender;
+
+use super::descriptor::{Descriptor, Owner};
+use super::flow::Limits;
+use super::queue::Queue;
+use super::{Source, close, extra, flow, read, write};
+use crate::asyncio::asyncio;
+use crate::event_loop::server::Server;
+use crate::event_loop::{Loop, Ready, errors};
+use crate::ffi::{
+    Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method,
+    context_enter, context_exit,
+};
+use crate::handle::call_in_context;
+use crate::names::Name;
+use crate::os_error::os_error;
+
+/// The data of a stream transport.
+pub(crate) struct Stream {
+    pub(super) event_loop: Slot<Ref<Loop>>,
+    pub(super) protocol: ObjCell,
+    /// Whether the protocol is a `BufferedProtocol`.
+    pub(super) buffered: Cell<bool>,
+    /// What the protocol's callbacks run in.
+    pub(super) context: Obj,
+    pub(super) descriptor: Descriptor,
+    pub(super) queue: Queue,
+    pub(super) limits: Limits,
+    pub(super) server: Slot<Ref<Server>>,
+    pub(super) extra: ObjCell,
+    /// Whether `connection_made` was called: reading begins then.
+    pub(super) started: Cell<bool>,
+    pub(super) reading_paused: Cell<bool>,
+    /// Whether the peer has ended its half of the connection.
+    pub(super) at_eof: Cell<bool>,
+    /// Whether `write_eof()` was called.
+    pub(super) eof_written: Cell<bool>,
+    /// Whether the loop will flush this transport when the callback that runs now returns.
+    pub(super) corked: Cell<bool>,
+    /// Whether what is queued waits for the descriptor to become writable.
+    pub(super) blocked: Cell<bool>,
+    pub(super) closing: Cell<bool>,
+    pub(super) conn_lost: Cell<u32>,
+    /// Whether the last read was a large one.
+    pub(super) large_reads: Cell<bool>,
+}
+
+static STREAM: ClassCell = ClassCell::new();
+
+impl Class for Stream {
+    const NAME: &'static std::ffi::CStr = c"sabio._StreamTransport";
+    const PLAIN: bool = false;
+    const SUBCLASSABLE: bool = true;
+
+    fn cell() -> &'static ClassCell {
+        &STREAM
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        visit.slot(&self.event_loop);
+        visit.slot(&self.protocol);
+        visit.obj(&self.context);
+        visit.slot(&self.server);
+        visit.slot(&self.extra);
+        self.queue.visit(visit);
+        self.descriptor.visit(visit);
+    }
+
+    fn clear(&self) {
+        self.protocol.set(None);
+        self.extra.set(None);
+        self.server.set(None);
+        self.event_loop.set(None);
+    }
+}
+
+/// What a transport is made of.
+pub(crate) struct Parts<'a> {
+    /// The loop that it lives on.
+    pub(crate) event_loop: &'a Ref<Loop>,
+    /// Its connected, nonblocking socket.
+    pub(crate) owner: Owner,
+    /// The address of the other end, where it is known.
+    pub(crate) peer: Option<Address>,
+    /// What is told of it.
+    pub(crate) protocol: Obj,
+    /// The context that the protocol's callbacks run in; no other transport's.
+    pub(crate) context: Obj,
+    /// The server that accepted the connection.
+    pub(crate) server: Option<&'a Ref<Server>>,
+    /// Told when `connection_made` has been called.
+    pub(crate) waiter: Option<Sender<()>>,
+}
+
+impl Stream {
+    /// A new transport of this class: `connection_made` is called in the loop's next turn, then it begins to read,
+    /// then the waiter is told. When it fails, the descriptor is closed.
+    pub(super) fn open(py: Python<'_>, class: &Bound<'_, PyType>, parts: Parts<'_>) -> PyResult<Ref<Stream>> {
+        let event_loop = parts.event_loop;
+        event_loop.check_closed()?;
+        let stream = Stream {
+            event_loop: Slot::new(Some(event_loop.clone())),
+            protocol: ObjCell::new(None),
+            buffered: Cell::new(false),
+            context: parts.context,
+            descriptor: Descriptor::new(parts.owner, parts.peer),
+            queue: Queue::default(),
+            limits: Limits::default(),
+            server: Slot::new(None),
+            extra: ObjCell::new(None),
+            started: Cell::new(false),
+            reading_paused: Cell::new(false),
+            at_eof: Cell::new(false),
+            eof_written: Cell::new(false),
+            corked: Cell::new(false),
+            blocked: Cell::new(false),
+            closing: Cell::new(false),
+            conn_lost: Cell::new(0),
+            large_reads: Cell::new(false),
+        };
+        let transport = Ref::create_as(class, stream)?;
+        if let Err(error) = transport.begin(py, event_loop, parts.protocol, parts.waiter) {
+            transport.closing.set(true);
+            transport.conn_lost.set(1);
+            let closed = transport.descriptor.close(py, Some(event_loop));
+            drop(closed);
+            return Err(error);
+        }
+        if let Some(server) = parts.server {
+            server.attach();
+            transport.server.set(Some(server.clone()));
+        }
+        Ok(transport)
+    }
+
+    /// Whether it is a connection that `server` has accepted.
+    pub(crate) fn is_accepted_by(&self, server: &Ref<Server>) -> bool {
+        std::ptr::eq(self.server.as_ptr(), server.as_obj().as_ptr())
+    }
+
+    /// Calls a method of the protocol in the transport's context.
+    #[inline]
+    pub(super) fn notify(&self, py: Python<'_>, protocol: &Obj, name: &Name, args: &[&Obj]) -> PyResult<Obj> {
+        context_enter(py, &self.context)?;
+        let result = call_method(py, protocol, name, args);
+        context_exit(py, &self.context)?;
+        result
+    }
+
+    /// Makes `protocol` the one that is told from now on.
+    pub(super) fn set_protocol(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = protocol.py();
+        self.buffered
+            .set(protocol.is_instance(BUFFERED_PROTOCOL.get(py)?.bind(py))?);
+        self.protocol.set(Some(Obj::from(protocol)));
+        Ok(())
+    }
+
+    /// Whether `connection_lost` was called or is certain to come.
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        self.conn_lost.get() > 0
+    }
+
+    /// Whether data from the peer should be read now.
+    #[inline]
+    pub(super) fn wants_data(&self) -> bool {
+        self.started.get() && !self.reading_paused.get() && !self.closing.get() && !self.at_eof.get()
+    }
+
+    /// Tells the reactor what the transport waits for.
+    ///
+    /// # Errors
+    /// OSError of the poller (`ENOMEM`, `ENOSPC`).
+    #[inline]
+    pub(super) fn update_interest(&self) -> PyResult<()> {
+        let mut interest = Interest::NONE;
+        if self.wants_data() {
+            interest |= Interest::READABLE;
+        }
+        if self.blocked.get() && !self.is_lost() {
+            interest |= Interest::WRITABLE;
+        }
+        if interest == self.descriptor.interest() {
+            return Ok(());
+        }
+        match self.event_loop.get() {
+            Some(event_loop) => self
+                .descriptor
+                .set_interest(&event_loop, interest)
+                .map_err(os_error),
+            None => Ok(()),
+        }
+    }
+
+    /// Logs in debug mode: `format` gets the transport first.
+    pub(super) fn log_debug(slf: &Ref<Stream>, py: Python<'_>, format: &str) -> PyResult<()> {
+        if slf.event_loop.get().is_some_and(|event_loop| event_loop.debug()) {
+            asyncio(py)?
+                .logger
+                .bind(py)
+                .call_method1("debug", (format, slf.bind(py)))?;
+        }
+        Ok(())
+    }
+}
+
+impl Ref<Stream> {
+    fn begin(
+        &self,
+        py: Python<'_>,
+        event_loop: &Ref<Loop>,
+        protocol: Obj,
+        waiter: Option<Sender<()>>,
+    ) -> PyResult<()> {
+        self.set_protocol(protocol.bind(py))?;
+        let connection_made = Obj::from(protocol.bind(py).getattr("connection_made")?);
+        self.descriptor
+            .register(event_loop, Source::Stream(self.clone()))
+            .map_err(os_error)?;
+        let transport = self.clone();
+        event_loop.push(Ready::Job(Box::new(move |py, event_loop| {
+            let args = [transport.as_obj().clone()];
+            let told = call_in_context(py, &transport.context, &connection_made, &args)
+                .map(|_| ())
+                .or_else(|error| errors::call_failed(py, event_loop, &connection_made, &args, error));
+            transport.started.set(true);
+            let reading = transport.update_interest().or_else(|error| {
+                close::fatal_error(&transport, py, error, "Fatal read error on socket transport")
+            });
+            if let Some(waiter) = waiter {
+                waiter.send(());
+            }
+            told.and(reading)
+        })));
+        Ok(())
+    }
+}
+
+/// RuntimeError if another transport owns the descriptor of `socket`.
+pub(crate) fn check_unused(event_loop: &Ref<Loop>, socket: &Bound<'_, PyAny>, fd: i32) -> PyResult<()> {
+    match event_loop.reactor().owner_of(fd) {
+        Some(source) => Err(PyRuntimeError::new_err(format!(
+            "File descriptor {} is used by transport {}",
+            socket.repr()?,
+            source.owner().bind(socket.py()).repr()?
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// ResourceWarning for a transport that nobody closed; then closes it.
+fn finalize(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if !slf.descriptor.is_open() {
+        return Ok(());
+    }
+    let message = format!("unclosed transport {}", slf.bind(py).repr()?);
+    let kwargs = PyDict::new(py);
+    kwargs.set_item("source", slf.bind(py))?;
+    let category = py.get_type::<PyResourceWarning>();
+    let warned = py
+        .import("warnings")?
+        .call_method("warn", (message, category), Some(&kwargs));
+    slf.closing.set(true);
+    slf.conn_lost.set(1);
+    let closed = slf.descriptor.close(py, slf.event_loop.get().as_ref());
+    let detached = match slf.server.take() {
+        Some(server) => Server::detach(&server, py),
+        None => Ok(()),
+    };
+    warned?;
+    closed.and(detached)
+}
+
+fn repr(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<Obj> {
+    let mut text = format!("<{}", slf.bind(py).get_type().name()?);
+    if !slf.descriptor.is_open() {
+        text.push_str(" closed");
+    } else if slf.closing.get() {
+        text.push_str(" closing");
+    }
+    text.push_str(&format!(" fd={}", slf.descriptor.number()));
+    if slf
+        .event_loop
+        .get()
+        .is_some_and(|event_loop| !event_loop.is_closed())
+    {
+        let state = |on: bool| if on { "polling" } else { "idle" };
+        let interest = slf.descriptor.interest();
+        text.push_str(&format!(
+            " read={} write=<{}, bufsize={}>",
+            state(interest.is_readable()),
+            state(interest.is_writable()),
+            slf.queue.size(),
+        ));
+    }
+    text.push('>');
+    Ok(Obj::from(PyString::new(py, &text)))
+}
+
+fn define(table: &mut MethodTable<Stream>) {
+    read::define(table);
+    write::define(table);
+    flow::define(table);
+    close::define(table);
+    extra::define(table);
+    table
+        .fast_onearg(
+            c"set_protocol",
+            c"set_protocol($self, protocol, /)\n--\n\nSet the protocol that is told from now on.",
+            |slf, protocol| slf.set_protocol(protocol),
+        )
+        .fast_noargs(
+            c"get_protocol",
+            c"get_protocol($self, /)\n--\n\nThe protocol; None once the connection is lost.",
+            |slf, _py| Ok(slf.protocol.get()),
+        )
+        .getter(c"_protocol", c"The protocol, or None.", |slf, _py| {
+            Ok(slf.protocol.get())
+        })
+        .getter(
+            c"_loop",
+            c"The event loop; None once the connection is lost.",
+            |slf, _py| Ok(slf.event_loop.get()),
+        )
+        .getter(
+            c"_server",
+            c"The server that accepted the connection, or None.",
+            |slf, _py| Ok(slf.server.get()),
+        );
+}
+
+static BUFFERED_PROTOCOL: Global<Obj> = Global::new();
+
+/// Builds the class that the public ones derive from.
+pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let asyncio = py.import("asyncio")?;
+    BUFFERED_PROTOCOL.set(py, asyncio.getattr("BufferedProtocol")?.into());
+    let base = asyncio.getattr("Transport")?.cast_into::<PyType>()?;
+    ClassBuilder::<Stream>::new(c"The native part of sabio's stream transports.")
+        .members(define)
+        .finalizer(finalize)
+        .repr(repr)
+        .build(py, &Base::Slots(base))?;
+    Ok(())
+}
+
+/// A public class on top of [`Stream`]'s, whose instances take attributes and weak references.
+pub(super) fn public_class<'py>(
+    module: &Bound<'py, PyModule>,
+    name: &str,
+    doc: &str,
+) -> PyResult<Bound<'py, PyType>> {
+    let py = module.py();
+    let core = STREAM.class(py)?;
+    let namespace = PyDict::new(py);
+    namespace.set_item("__module__", "sabio")?;
+    namespace.set_item("__doc__", doc)?;
+    let class = py
+        .get_type::<PyType>()
+        .call1((name, (core,), namespace))?
+        .cast_into::<PyType>()?;
+    module.add(name, &class)?;
+    Ok(class)
+}

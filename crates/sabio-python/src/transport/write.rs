@@ -1,0 +1,298 @@
+//! Writing: what one callback or task step writes leaves in one system call when it returns.
+//!
+//! `write()` queues, and the loop calls [`flush`] after the callback. Data is sent at once when much of it has come
+//! together, when the high-water mark is passed (so that `pause_writing` is called in the same cases and at the same
+//! moment as in asyncio), and when no callback is running that could end. Whoever asks how much is left, closes or ends
+//! the stream sends first what is corked: nobody can tell the difference but by the number of packets.
+
+use std::io;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+use sabio_reactor::socket;
+
+use super::queue::Progress;
+use super::stream::Stream;
+use super::{close, flow};
+use crate::asyncio::asyncio;
+use crate::event_loop::Loop;
+use crate::ffi::{MethodTable, Obj, ReadBuffer, Ref};
+use crate::os_error::os_error;
+
+/// So many bytes are sent at once, without waiting for the end of the callback.
+const CORKED_AT_MOST: usize = 64 * 1024;
+
+/// After so many writes to a lost connection each further one is logged (asyncio's constant of the same meaning).
+const LOG_THRESHOLD_FOR_CONNLOST_WRITES: u32 = 5;
+
+const FATAL_WRITE: &str = "Fatal write error on socket transport";
+
+/// Sends what was written in the callback that has just returned; called by the loop for each corked transport.
+/// SystemExit and KeyboardInterrupt come back as errors.
+pub(crate) fn flush(transport: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if transport.corked.get() {
+        transport.corked.set(false);
+        send_queued(transport, py)
+    } else {
+        Ok(())
+    }
+}
+
+/// Sends what is corked now, if anything is.
+#[inline]
+pub(super) fn flush_now(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    // The loop still calls `flush`, which finds nothing to do.
+    if slf.corked.get() {
+        send_queued(slf, py)
+    } else {
+        Ok(())
+    }
+}
+
+/// Sends as much as the kernel takes, unless it is known to take nothing.
+#[inline]
+fn send_queued(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if slf.blocked.get() || slf.is_lost() || slf.queue.is_empty() {
+        return Ok(());
+    }
+    let sent = slf.descriptor.borrow().and_then(|fd| slf.queue.send(py, fd));
+    match sent {
+        Ok(Progress::Empty) => Ok(()),
+        Ok(Progress::Blocked) => {
+            slf.blocked.set(true);
+            slf.update_interest()
+        }
+        Err(error) => failed(slf, py, error),
+    }
+}
+
+#[cold]
+fn failed(slf: &Ref<Stream>, py: Python<'_>, error: io::Error) -> PyResult<()> {
+    slf.queue.clear();
+    slf.blocked.set(false);
+    close::fatal_error(slf, py, os_error(error), FATAL_WRITE)
+}
+
+/// The descriptor takes data again. SystemExit and KeyboardInterrupt come back as errors.
+pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    if slf.is_lost() || !slf.blocked.get() {
+        return Ok(());
+    }
+    let sent = slf.descriptor.borrow().and_then(|fd| slf.queue.send(py, fd));
+    match sent {
+        Ok(Progress::Blocked) => flow::maybe_resume(slf, py),
+        Ok(Progress::Empty) => {
+            slf.blocked.set(false);
+            let resumed = flow::maybe_resume(slf, py);
+            resumed.and(drained(slf, py, event_loop))
+        }
+        Err(error) => failed(slf, py, error),
+    }
+}
+
+/// Everything was sent after the descriptor had been blocked. The protocol may have written again meanwhile.
+fn drained(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    slf.update_interest()?;
+    if slf.is_lost() || !slf.queue.is_empty() {
+        return Ok(());
+    }
+    if slf.closing.get() {
+        slf.conn_lost.set(1);
+        close::connection_lost(slf, py, event_loop, None)
+    } else {
+        if slf.eof_written.get() {
+            // A peer that is gone is noticed by reading.
+            let _ = slf.descriptor.borrow().and_then(socket::shutdown_write);
+        }
+        Ok(())
+    }
+}
+
+/// What may be written.
+enum Data<'a, 'py> {
+    /// Kept as it is until it is sent.
+    Bytes(&'a Bound<'py, PyBytes>),
+    /// Can change: copied, unless it can be sent at once.
+    Buffer(ReadBuffer),
+}
+
+impl Data<'_, '_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Data::Bytes(bytes) => bytes.as_bytes(),
+            Data::Buffer(buffer) => buffer.as_slice(),
+        }
+    }
+}
+
+/// TypeError for anything that has no bytes.
+fn view<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
+    match data.cast_exact::<PyBytes>() {
+        Ok(bytes) => Ok(Data::Bytes(bytes)),
+        Err(_) => Ok(Data::Buffer(ReadBuffer::new(data)?)),
+    }
+}
+
+/// TypeError for anything that `write()` does not take.
+fn check<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
+    if data.is_exact_instance_of::<PyBytes>()
+        || data.is_instance_of::<PyBytes>()
+        || data.is_instance_of::<PyByteArray>()
+        || data.is_instance_of::<PyMemoryView>()
+    {
+        return view(data);
+    }
+    let expected = if cfg!(Py_3_14) {
+        "data argument must be a bytes, bytearray, or memoryview object"
+    } else {
+        "data argument must be a bytes-like object"
+    };
+    let name = data.get_type().name()?;
+    Err(PyTypeError::new_err(format!("{expected}, not {}", name.repr()?)))
+}
+
+fn write(slf: &Ref<Stream>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = data.py();
+    let data = check(data)?;
+    if slf.eof_written.get() {
+        return Err(PyRuntimeError::new_err("Cannot call write() after write_eof()"));
+    }
+    if data.as_slice().is_empty() {
+        return Ok(());
+    }
+    if slf.is_lost() {
+        return written_in_vain(slf, py);
+    }
+    let Some(event_loop) = slf.event_loop.get() else {
+        return Ok(());
+    };
+    put(slf, py, &event_loop, &data)?;
+    settle(slf, py, &event_loop)
+}
+
+/// Sends a large piece at once if nothing is before it; queues what is left.
+fn put(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, data: &Data<'_, '_>) -> PyResult<()> {
+    let bytes = data.as_slice();
+    let mut sent = 0;
+    if slf.queue.is_empty() && (bytes.len() >= CORKED_AT_MOST || !event_loop.can_cork()) {
+        let result = slf.descriptor.borrow().and_then(|fd| socket::send(fd, bytes));
+        match result {
+            Ok(count) if count == bytes.len() => return Ok(()),
+            Ok(count) => sent = count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return failed(slf, py, error),
+        }
+        slf.blocked.set(true);
+        slf.update_interest()?;
+    }
+    match data {
+        Data::Bytes(piece) => slf.queue.push(piece, sent),
+        Data::Buffer(buffer) => slf.queue.push(&PyBytes::new(py, &buffer.as_slice()[sent..]), 0),
+    }
+    Ok(())
+}
+
+/// After something was queued: sends now or leaves it to the end of the callback, and pauses the protocol if need be.
+fn settle(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    let size = slf.queue.size();
+    if size == 0 || slf.is_lost() {
+        return Ok(());
+    }
+    if !slf.blocked.get() {
+        if size > slf.limits.high.get() || size >= CORKED_AT_MOST || !event_loop.can_cork() {
+            send_queued(slf, py)?;
+        } else if !slf.corked.replace(true) {
+            event_loop.cork(slf.clone());
+        }
+    }
+    flow::maybe_pause(slf, py)
+}
+
+/// Counts a write to a lost connection, and warns from the fifth on.
+#[cold]
+fn written_in_vain(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    let count = slf.conn_lost.get();
+    if count >= LOG_THRESHOLD_FOR_CONNLOST_WRITES {
+        asyncio(py)?
+            .logger
+            .bind(py)
+            .call_method1("warning", ("socket.send() raised exception.",))?;
+    }
+    slf.conn_lost.set(count.saturating_add(1));
+    Ok(())
+}
+
+fn writelines(slf: &Ref<Stream>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = list_of_data.py();
+    if slf.eof_written.get() {
+        return Err(PyRuntimeError::new_err(
+            "Cannot call writelines() after write_eof()",
+        ));
+    }
+    // All of them are looked at before anything is queued: an error leaves nothing half written.
+    let pieces: Vec<Bound<'_, PyAny>> = list_of_data.try_iter()?.collect::<PyResult<_>>()?;
+    let pieces: Vec<Data<'_, '_>> = pieces.iter().map(view).collect::<PyResult<_>>()?;
+    if pieces.iter().all(|piece| piece.as_slice().is_empty()) {
+        return Ok(());
+    }
+    if slf.is_lost() {
+        return written_in_vain(slf, py);
+    }
+    let Some(event_loop) = slf.event_loop.get() else {
+        return Ok(());
+    };
+    for piece in &pieces {
+        let bytes = piece.as_slice();
+        match piece {
+            _ if bytes.is_empty() => {}
+            Data::Bytes(piece) => slf.queue.push(piece, 0),
+            Data::Buffer(_) => slf.queue.push(&PyBytes::new(py, bytes), 0),
+        }
+    }
+    settle(slf, py, &event_loop)
+}
+
+fn write_eof(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+    if slf.closing.get() || slf.eof_written.replace(true) {
+        return Ok(());
+    }
+    flush_now(slf, py)?;
+    if slf.queue.is_empty() && !slf.is_lost() {
+        slf.descriptor
+            .borrow()
+            .and_then(socket::shutdown_write)
+            .map_err(os_error)?;
+    }
+    Ok(())
+}
+
+pub(super) fn define(table: &mut MethodTable<Stream>) {
+    table
+        .fast_onearg(
+            c"write",
+            c"write($self, data, /)\n--\n\nSend data (bytes, bytearray or memoryview) without waiting.",
+            write,
+        )
+        .fast_onearg(
+            c"writelines",
+            c"writelines($self, list_of_data, /)\n--\n\nSend several pieces of data without waiting.",
+            writelines,
+        )
+        .fast_noargs(
+            c"write_eof",
+            c"write_eof($self, /)\n--\n\nEnd the outgoing half of the connection once everything is sent.",
+            write_eof,
+        )
+        .fast_noargs(
+            c"can_write_eof",
+            c"can_write_eof($self, /)\n--\n\nTrue: the two halves end independently.",
+            |_slf, _py| Ok(true),
+        )
+        .getter(c"_buffer", c"What is not sent yet, as a list.", |slf, py| {
+            Ok(Obj::from(slf.queue.list(py)?))
+        })
+        .getter(c"_eof", c"Whether write_eof() was called.", |slf, _py| {
+            Ok(slf.eof_written.get())
+        });
+}
