@@ -2,6 +2,7 @@
 //!
 //! A lost wake-up shows as a reactor that waits for ever, which the model checker reports as a deadlock.
 #![cfg(loom)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};

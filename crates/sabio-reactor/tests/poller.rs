@@ -1,5 +1,6 @@
 //! The poller keeps the contract that `sys/mod.rs` gives a backend.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -17,7 +18,9 @@ use support::errno;
 
 fn wait(poller: &Poller, millis: u64) -> Vec<Event> {
     let mut events = Events::new();
-    poller.wait(&mut events, Some(Duration::from_millis(millis))).unwrap();
+    poller
+        .wait(&mut events, Some(Duration::from_millis(millis)))
+        .unwrap();
     events.iter().collect()
 }
 
@@ -31,7 +34,13 @@ fn events_carry_the_token_and_repeat_while_the_descriptor_is_ready() {
     assert_eq!(wait(&poller, 0), []);
     far.write_all(b"x").unwrap();
     for _ in 0..3 {
-        let event = Event { token: TOKEN, readable: true, writable: false, hangup: false, error: false };
+        let event = Event {
+            token: TOKEN,
+            readable: true,
+            writable: false,
+            hangup: false,
+            error: false,
+        };
         assert_eq!(wait(&poller, 1000), [event]);
     }
     near.read_exact(&mut [0]).unwrap();
@@ -99,9 +108,14 @@ fn modify_reports_what_is_ready_already() {
     poller.add(near.as_raw_fd(), TOKEN, Interest::READABLE).unwrap();
     assert_eq!(wait(&poller, 0), []);
     let other = Token::new(4, 1);
-    poller.modify(near.as_raw_fd(), other, Interest::WRITABLE).unwrap();
+    poller
+        .modify(near.as_raw_fd(), other, Interest::WRITABLE)
+        .unwrap();
     let events = wait(&poller, 1000);
-    assert_eq!((events[0].token, events[0].readable, events[0].writable), (other, false, true));
+    assert_eq!(
+        (events[0].token, events[0].readable, events[0].writable),
+        (other, false, true)
+    );
 }
 
 #[test]
@@ -109,13 +123,25 @@ fn errors_tell_reused_closed_and_unwatchable_descriptors_apart() {
     let poller = Poller::new().unwrap();
     let (near, _far) = UnixStream::pair().unwrap();
     let fd = near.as_raw_fd();
-    assert_eq!(errno(poller.modify(fd, TOKEN, Interest::READABLE)), Some(libc::ENOENT));
+    assert_eq!(
+        errno(poller.modify(fd, TOKEN, Interest::READABLE)),
+        Some(libc::ENOENT)
+    );
     poller.add(fd, TOKEN, Interest::READABLE).unwrap();
-    assert_eq!(errno(poller.add(fd, TOKEN, Interest::READABLE)), Some(libc::EEXIST));
+    assert_eq!(
+        errno(poller.add(fd, TOKEN, Interest::READABLE)),
+        Some(libc::EEXIST)
+    );
     let file = File::open("/proc/self/exe").unwrap();
-    assert_eq!(errno(poller.add(file.as_raw_fd(), TOKEN, Interest::READABLE)), Some(libc::EPERM));
+    assert_eq!(
+        errno(poller.add(file.as_raw_fd(), TOKEN, Interest::READABLE)),
+        Some(libc::EPERM)
+    );
     for bad in [-1, RawFd::MAX] {
-        assert_eq!(errno(poller.add(bad, TOKEN, Interest::READABLE)), Some(libc::EBADF));
+        assert_eq!(
+            errno(poller.add(bad, TOKEN, Interest::READABLE)),
+            Some(libc::EBADF)
+        );
     }
 }
 
@@ -135,8 +161,14 @@ fn a_closed_poller_says_so_and_gives_its_descriptor_back() {
     let (near, _far) = UnixStream::pair().unwrap();
     poller.close();
     poller.close();
-    assert_eq!(errno(poller.add(near.as_raw_fd(), TOKEN, Interest::READABLE)), Some(libc::EBADF));
-    assert_eq!(errno(poller.wait(&mut Events::new(), Some(Duration::ZERO))), Some(libc::EBADF));
+    assert_eq!(
+        errno(poller.add(near.as_raw_fd(), TOKEN, Interest::READABLE)),
+        Some(libc::EBADF)
+    );
+    assert_eq!(
+        errno(poller.wait(&mut Events::new(), Some(Duration::ZERO))),
+        Some(libc::EBADF)
+    );
     poller.remove(near.as_raw_fd()).unwrap();
 }
 

@@ -1,5 +1,6 @@
 //! Sources: registering, interest, stale tokens, and descriptors whose number was reused.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -27,15 +28,22 @@ fn source(fired: &[Fired<&'static str, &'static str>]) -> Option<(&'static str, 
 fn a_source_hears_of_what_it_is_interested_in() {
     let reactor = new_reactor();
     let (near, mut far) = UnixStream::pair().unwrap();
-    let token = reactor.register(near.as_raw_fd(), Interest::READABLE, "near").unwrap();
+    let token = reactor
+        .register(near.as_raw_fd(), Interest::READABLE, "near")
+        .unwrap();
     assert_eq!(source(&turn(&reactor, 0)), None);
     far.write_all(b"x").unwrap();
     assert_eq!(source(&turn(&reactor, 1000)), Some(("near", true, false)));
     reactor.set_interest(token, Interest::WRITABLE).unwrap();
     assert_eq!(source(&turn(&reactor, 1000)), Some(("near", false, true)));
-    reactor.set_interest(token, Interest::READABLE | Interest::WRITABLE).unwrap();
+    reactor
+        .set_interest(token, Interest::READABLE | Interest::WRITABLE)
+        .unwrap();
     assert_eq!(source(&turn(&reactor, 1000)), Some(("near", true, true)));
-    assert_eq!(reactor.interest(token), Some(Interest::READABLE | Interest::WRITABLE));
+    assert_eq!(
+        reactor.interest(token),
+        Some(Interest::READABLE | Interest::WRITABLE)
+    );
     assert_eq!(reactor.owner_of(near.as_raw_fd()), Some("near"));
     assert_eq!(reactor.deregister(token), Some("near"));
     assert_eq!(source(&turn(&reactor, 0)), None);
@@ -46,15 +54,23 @@ fn a_source_hears_of_what_it_is_interested_in() {
 fn a_source_without_interest_is_not_bothered_by_a_hangup() {
     let reactor = new_reactor();
     let (near, far) = UnixStream::pair().unwrap();
-    let token = reactor.register(near.as_raw_fd(), Interest::NONE, "near").unwrap();
+    let token = reactor
+        .register(near.as_raw_fd(), Interest::NONE, "near")
+        .unwrap();
     drop(far);
     let mut events = Events::new();
-    reactor.poller().wait(&mut events, Some(Duration::from_millis(5))).unwrap();
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_millis(5)))
+        .unwrap();
     assert!(events.is_empty());
     reactor.set_interest(token, Interest::READABLE).unwrap();
     assert_eq!(source(&turn(&reactor, 1000)), Some(("near", true, false)));
     reactor.set_interest(token, Interest::NONE).unwrap();
-    reactor.poller().wait(&mut events, Some(Duration::from_millis(5))).unwrap();
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_millis(5)))
+        .unwrap();
     assert!(events.is_empty());
 }
 
@@ -73,18 +89,28 @@ fn a_hangup_reaches_whoever_is_interested_in_one_direction() {
 fn an_event_of_a_deregistered_source_reaches_nobody() {
     let reactor = new_reactor();
     let (near, mut far) = UnixStream::pair().unwrap();
-    let token = reactor.register(near.as_raw_fd(), Interest::READABLE, "old").unwrap();
+    let token = reactor
+        .register(near.as_raw_fd(), Interest::READABLE, "old")
+        .unwrap();
     far.write_all(b"x").unwrap();
     let mut events = Events::new();
-    reactor.poller().wait(&mut events, Some(Duration::from_secs(1))).unwrap();
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_secs(1)))
+        .unwrap();
     let event = events.get(0).unwrap();
     reactor.deregister(token);
     // The place and the number go to another at once.
-    let newer = reactor.register(near.as_raw_fd(), Interest::READABLE, "new").unwrap();
+    let newer = reactor
+        .register(near.as_raw_fd(), Interest::READABLE, "new")
+        .unwrap();
     assert_eq!(newer.index(), token.index());
     assert_eq!(reactor.fire(event), Fired::Nothing);
     assert_eq!(reactor.deregister(token), None);
-    assert_eq!(errno(reactor.set_interest(token, Interest::NONE)), Some(libc::EBADF));
+    assert_eq!(
+        errno(reactor.set_interest(token, Interest::NONE)),
+        Some(libc::EBADF)
+    );
     assert_eq!(reactor.interest(token), None);
     assert_eq!(reactor.owner_of(near.as_raw_fd()), Some("new"));
 }
@@ -93,10 +119,15 @@ fn an_event_of_a_deregistered_source_reaches_nobody() {
 fn an_event_whose_interest_is_gone_meanwhile_reaches_nobody() {
     let reactor = new_reactor();
     let (near, mut far) = UnixStream::pair().unwrap();
-    let token = reactor.register(near.as_raw_fd(), Interest::READABLE, "near").unwrap();
+    let token = reactor
+        .register(near.as_raw_fd(), Interest::READABLE, "near")
+        .unwrap();
     far.write_all(b"x").unwrap();
     let mut events = Events::new();
-    reactor.poller().wait(&mut events, Some(Duration::from_secs(1))).unwrap();
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_secs(1)))
+        .unwrap();
     reactor.set_interest(token, Interest::WRITABLE).unwrap();
     assert_eq!(reactor.fire(events.get(0).unwrap()), Fired::Nothing);
 }
@@ -104,8 +135,18 @@ fn an_event_whose_interest_is_gone_meanwhile_reaches_nobody() {
 #[test]
 fn made_up_tokens_reach_nobody() {
     let reactor = new_reactor();
-    for token in [Token::new(0, 0), Token::new(u32::MAX - 1, 7), Token::new(12345, u32::MAX)] {
-        let event = Event { token, readable: true, writable: true, hangup: true, error: true };
+    for token in [
+        Token::new(0, 0),
+        Token::new(u32::MAX - 1, 7),
+        Token::new(12345, u32::MAX),
+    ] {
+        let event = Event {
+            token,
+            readable: true,
+            writable: true,
+            hangup: true,
+            error: true,
+        };
         assert_eq!(reactor.fire(event), Fired::Nothing);
         assert_eq!(reactor.deregister(token), None);
     }
@@ -118,7 +159,9 @@ fn a_number_that_was_reused_behind_our_back_belongs_to_the_new_source() {
     let fd = near.as_raw_fd();
     let old = reactor.register(fd, Interest::READABLE, "old").unwrap();
     let (near, mut far) = reuse_number(near);
-    let new = reactor.register(near.as_raw_fd(), Interest::READABLE, "new").unwrap();
+    let new = reactor
+        .register(near.as_raw_fd(), Interest::READABLE, "new")
+        .unwrap();
     far.write_all(b"x").unwrap();
     assert_eq!(source(&turn(&reactor, 1000)), Some(("new", true, false)));
     // The old owner cannot touch the new one's registration.
@@ -132,9 +175,16 @@ fn a_number_that_was_reused_behind_our_back_belongs_to_the_new_source() {
 fn the_old_owner_of_a_reused_number_can_only_deregister() {
     let reactor = new_reactor();
     let (near, _far) = UnixStream::pair().unwrap();
-    let old = reactor.register(near.as_raw_fd(), Interest::READABLE, "old").unwrap();
-    reactor.register(near.as_raw_fd(), Interest::READABLE, "new").unwrap();
-    assert_eq!(errno(reactor.set_interest(old, Interest::WRITABLE)), Some(libc::EBADF));
+    let old = reactor
+        .register(near.as_raw_fd(), Interest::READABLE, "old")
+        .unwrap();
+    reactor
+        .register(near.as_raw_fd(), Interest::READABLE, "new")
+        .unwrap();
+    assert_eq!(
+        errno(reactor.set_interest(old, Interest::WRITABLE)),
+        Some(libc::EBADF)
+    );
     assert_eq!(reactor.deregister(old), Some("old"));
     assert_eq!(reactor.owner_of(near.as_raw_fd()), Some("new"));
 }
@@ -143,9 +193,18 @@ fn the_old_owner_of_a_reused_number_can_only_deregister() {
 fn what_cannot_be_watched_is_not_registered() {
     let reactor = new_reactor();
     let file = File::open("/proc/self/exe").unwrap();
-    assert_eq!(errno(reactor.register(file.as_raw_fd(), Interest::READABLE, "file")), Some(libc::EPERM));
-    assert_eq!(errno(reactor.register(-1, Interest::READABLE, "nothing")), Some(libc::EBADF));
-    assert_eq!(errno(reactor.register(i32::MAX, Interest::READABLE, "closed")), Some(libc::EBADF));
+    assert_eq!(
+        errno(reactor.register(file.as_raw_fd(), Interest::READABLE, "file")),
+        Some(libc::EPERM)
+    );
+    assert_eq!(
+        errno(reactor.register(-1, Interest::READABLE, "nothing")),
+        Some(libc::EBADF)
+    );
+    assert_eq!(
+        errno(reactor.register(i32::MAX, Interest::READABLE, "closed")),
+        Some(libc::EBADF)
+    );
     assert_eq!(reactor.owner_of(file.as_raw_fd()), None);
 }
 
@@ -174,10 +233,15 @@ fn a_watched_descriptor_taken_over_without_interest_is_silent() {
     let reactor = new_reactor();
     let (near, mut far) = UnixStream::pair().unwrap();
     reactor.add_reader(near.as_raw_fd(), "reader").unwrap();
-    reactor.register(near.as_raw_fd(), Interest::NONE, "source").unwrap();
+    reactor
+        .register(near.as_raw_fd(), Interest::NONE, "source")
+        .unwrap();
     far.write_all(b"x").unwrap();
     let mut events = Events::new();
-    reactor.poller().wait(&mut events, Some(Duration::from_millis(5))).unwrap();
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_millis(5)))
+        .unwrap();
     assert!(events.is_empty());
 }
 
@@ -202,7 +266,9 @@ fn closing_gives_everything_back_and_closes_the_descriptors() {
     let reactor = new_reactor();
     let (near, far) = UnixStream::pair().unwrap();
     let (third, _fourth) = UnixStream::pair().unwrap();
-    let token = reactor.register(near.as_raw_fd(), Interest::READABLE, "source").unwrap();
+    let token = reactor
+        .register(near.as_raw_fd(), Interest::READABLE, "source")
+        .unwrap();
     reactor.add_reader(far.as_raw_fd(), "reader").unwrap();
     reactor.add_writer(far.as_raw_fd(), "writer").unwrap();
     let counter = Counter::new();
@@ -216,7 +282,10 @@ fn closing_gives_everything_back_and_closes_the_descriptors() {
     let (mut sources, mut handles) = (Vec::new(), Vec::new());
     reactor.visit(|source| sources.push(*source), |handle| handles.push(*handle));
     handles.sort_unstable();
-    assert_eq!((sources, handles), (vec!["source"], vec!["early", "late", "reader", "writer"]));
+    assert_eq!(
+        (sources, handles),
+        (vec!["source"], vec!["early", "late", "reader", "writer"])
+    );
 
     let closed = reactor.close();
     assert_eq!(closed.sources, ["source"]);
@@ -225,8 +294,14 @@ fn closing_gives_everything_back_and_closes_the_descriptors() {
     assert_eq!(counter.woken(), 0);
 
     assert_eq!(reactor.deregister(token), None);
-    assert_eq!(errno(reactor.register(near.as_raw_fd(), Interest::NONE, "again")), Some(libc::EBADF));
-    assert_eq!(errno(reactor.add_reader(near.as_raw_fd(), "again")), Some(libc::EBADF));
+    assert_eq!(
+        errno(reactor.register(near.as_raw_fd(), Interest::NONE, "again")),
+        Some(libc::EBADF)
+    );
+    assert_eq!(
+        errno(reactor.add_reader(near.as_raw_fd(), "again")),
+        Some(libc::EBADF)
+    );
     assert!(!reactor.has_timers());
     assert!(reactor.close().sources.is_empty());
     match counter.poll(&mut waits) {
@@ -235,9 +310,11 @@ fn closing_gives_everything_back_and_closes_the_descriptors() {
     }
 }
 
+type FinalizedReactor = Reactor<Rc<Finalizer>, ()>;
+
 /// A source whose drop calls back into the reactor, as a finalizer may.
 struct Finalizer {
-    reactor: RefCell<Option<Rc<Reactor<Rc<Finalizer>, ()>>>>,
+    reactor: RefCell<Option<Rc<FinalizedReactor>>>,
     other: Token,
     ran: Rc<Cell<bool>>,
 }
@@ -253,15 +330,28 @@ impl Drop for Finalizer {
 
 #[test]
 fn a_source_that_cannot_be_registered_is_dropped_when_the_reactor_is_free() {
-    let reactor: Rc<Reactor<Rc<Finalizer>, ()>> = Rc::new(Reactor::new().unwrap());
+    let reactor: Rc<FinalizedReactor> = Rc::new(Reactor::new().unwrap());
     let (near, _far) = UnixStream::pair().unwrap();
     let ran = Rc::new(Cell::new(false));
-    let plain = Finalizer { reactor: RefCell::new(None), other: Token::new(0, 0), ran: Rc::clone(&ran) };
-    let other = reactor.register(near.as_raw_fd(), Interest::NONE, Rc::new(plain)).unwrap();
-    let finalizer =
-        Finalizer { reactor: RefCell::new(Some(Rc::clone(&reactor))), other, ran: Rc::clone(&ran) };
+    let plain = Finalizer {
+        reactor: RefCell::new(None),
+        other: Token::new(0, 0),
+        ran: Rc::clone(&ran),
+    };
+    let other = reactor
+        .register(near.as_raw_fd(), Interest::NONE, Rc::new(plain))
+        .unwrap();
+    let finalizer = Finalizer {
+        reactor: RefCell::new(Some(Rc::clone(&reactor))),
+        other,
+        ran: Rc::clone(&ran),
+    };
     let file = File::open("/proc/self/exe").unwrap();
-    assert!(reactor.register(file.as_raw_fd(), Interest::READABLE, Rc::new(finalizer)).is_err());
+    assert!(
+        reactor
+            .register(file.as_raw_fd(), Interest::READABLE, Rc::new(finalizer))
+            .is_err()
+    );
     assert!(ran.get());
     assert_eq!(reactor.interest(other), Some(Interest::READABLE));
 }
@@ -277,18 +367,22 @@ fn events_reach_the_connection_that_they_are_for() {
     let mut random = 12345_u64;
     let mut events = Events::new();
     while seen < 20_000 {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let pick = (random >> 33) as usize;
-        if live.len() < 30 || (pick % 3 == 0 && live.len() < 60) {
+        if live.len() < 30 || (pick.is_multiple_of(3) && live.len() < 60) {
             let (near, mut far) = UnixStream::pair().unwrap();
             far.write_all(&u64::to_ne_bytes(next)).unwrap();
-            let token = reactor.register(near.as_raw_fd(), Interest::READABLE, next).unwrap();
+            let token = reactor
+                .register(near.as_raw_fd(), Interest::READABLE, next)
+                .unwrap();
             live.push((near, far, token, next));
             next += 1;
         } else {
             let (near, far, token, name) = live.swap_remove(pick % live.len());
             // Some owners keep to the rule, and some descriptors are closed behind our back.
-            if pick % 5 == 0 {
+            if pick.is_multiple_of(5) {
                 drop((near, far));
                 assert_eq!(reactor.deregister(token), Some(name));
             } else {
@@ -298,7 +392,9 @@ fn events_reach_the_connection_that_they_are_for() {
         }
         reactor.poller().wait(&mut events, Some(Duration::ZERO)).unwrap();
         for event in &events {
-            let Fired::Source(name, _) = reactor.fire(event) else { panic!("{event:?} reached nobody") };
+            let Fired::Source(name, _) = reactor.fire(event) else {
+                panic!("{event:?} reached nobody")
+            };
             let (near, ..) = live.iter().find(|(.., other)| *other == name).unwrap();
             let mut sent = [0; 8];
             rustix::net::recv(near, &mut sent, rustix::net::RecvFlags::PEEK).unwrap();

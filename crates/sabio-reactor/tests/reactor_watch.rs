@@ -1,5 +1,6 @@
 //! Watches: handles, futures, both at once, and descriptors that the user closed without a word.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -71,7 +72,10 @@ fn handles_are_called_for_their_direction_until_removed() {
     assert_eq!(watch(&turn(&reactor, 1000)), (None, Some("writer")));
     assert_eq!(reactor.remove_writer(fd), Some("writer"));
     assert_eq!(watch(&turn(&reactor, 0)), (None, None));
-    assert_eq!((reactor.remove_reader(fd), reactor.remove_writer(fd)), (None, None));
+    assert_eq!(
+        (reactor.remove_reader(fd), reactor.remove_writer(fd)),
+        (None, None)
+    );
 }
 
 #[test]
@@ -79,7 +83,10 @@ fn a_new_handle_takes_the_place_of_the_old_one() {
     let reactor = new_reactor();
     let (near, mut far) = UnixStream::pair().unwrap();
     assert_eq!(reactor.add_reader(near.as_raw_fd(), "first").unwrap(), None);
-    assert_eq!(reactor.add_reader(near.as_raw_fd(), "second").unwrap(), Some("first"));
+    assert_eq!(
+        reactor.add_reader(near.as_raw_fd(), "second").unwrap(),
+        Some("first")
+    );
     far.write_all(b"x").unwrap();
     assert_eq!(watch(&turn(&reactor, 1000)), (Some("second"), None));
 }
@@ -98,12 +105,22 @@ fn a_hangup_calls_both_handles() {
 fn what_cannot_be_watched_says_why() {
     let reactor = new_reactor();
     let file = File::open("/proc/self/exe").unwrap();
-    for (fd, expected) in [(file.as_raw_fd(), libc::EPERM), (-1, libc::EBADF), (i32::MAX, libc::EBADF)] {
+    for (fd, expected) in [
+        (file.as_raw_fd(), libc::EPERM),
+        (-1, libc::EBADF),
+        (i32::MAX, libc::EBADF),
+    ] {
         assert_eq!(errno(reactor.add_reader(fd, "reader")), Some(expected));
         assert_eq!(errno(reactor.add_writer(fd, "writer")), Some(expected));
         let counter = Counter::new();
-        assert_eq!(ended_with(counter.poll(&mut reactor.readable(fd))), Some(expected));
-        assert_eq!(ended_with(counter.poll(&mut reactor.writable(fd))), Some(expected));
+        assert_eq!(
+            ended_with(counter.poll(&mut reactor.readable(fd))),
+            Some(expected)
+        );
+        assert_eq!(
+            ended_with(counter.poll(&mut reactor.writable(fd))),
+            Some(expected)
+        );
         assert_eq!(reactor.remove_reader(fd), None);
     }
 }
@@ -128,7 +145,10 @@ fn futures_end_when_their_direction_is_ready() {
     assert!(is_ok(&writes.poll(&mut writable)));
     // Still readable and writable, but nobody waits: silence.
     let mut events = Events::new();
-    reactor.poller().wait(&mut events, Some(Duration::from_millis(5))).unwrap();
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_millis(5)))
+        .unwrap();
     assert!(events.is_empty());
 }
 
@@ -192,7 +212,10 @@ fn a_dropped_future_is_forgotten() {
     assert_eq!(Arc::strong_count(&counter), 1);
     far.write_all(b"x").unwrap();
     let mut events = Events::new();
-    reactor.poller().wait(&mut events, Some(Duration::from_millis(5))).unwrap();
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_millis(5)))
+        .unwrap();
     assert!(events.is_empty());
     assert_eq!(counter.woken(), 0);
 }
@@ -270,7 +293,10 @@ fn handles_of_a_closed_descriptor_do_not_fire_for_the_next_one() {
     reactor.add_writer(fd, "old writer").unwrap();
     let (near, mut far) = reuse_number(near);
     // The handle of the same direction is given back, as it would be without the reuse.
-    assert_eq!(reactor.add_reader(near.as_raw_fd(), "new reader").unwrap(), Some("old reader"));
+    assert_eq!(
+        reactor.add_reader(near.as_raw_fd(), "new reader").unwrap(),
+        Some("old reader")
+    );
     far.write_all(b"x").unwrap();
     assert_eq!(watch(&turn(&reactor, 1000)), (Some("new reader"), None));
     assert_eq!(reactor.remove_writer(fd), None);
@@ -316,7 +342,9 @@ fn a_number_that_went_to_a_source_and_came_back_can_be_watched() {
     assert!(counter.poll(&mut writable).is_pending());
     turn(&reactor, 1000);
     assert!(is_ok(&counter.poll(&mut writable)));
-    let token = reactor.register(fd, sabio_reactor::Interest::READABLE, "source").unwrap();
+    let token = reactor
+        .register(fd, sabio_reactor::Interest::READABLE, "source")
+        .unwrap();
     assert_eq!(reactor.deregister(token), Some("source"));
     let mut readable = reactor.readable(fd);
     assert!(counter.poll(&mut readable).is_pending());
@@ -410,7 +438,9 @@ fn wakers_may_call_back_when_they_are_woken_replaced_and_dropped() {
     assert!(poll_as_meddler(&mut waits, other.as_raw_fd()).is_pending());
     let before = calls();
     let (near, _far) = reuse_number(near);
-    reactor.register(near.as_raw_fd(), sabio_reactor::Interest::READABLE, "source").unwrap();
+    reactor
+        .register(near.as_raw_fd(), sabio_reactor::Interest::READABLE, "source")
+        .unwrap();
     assert_eq!(calls(), before + 2);
     AGAIN.with(|slot| slot.borrow_mut().take());
     SHARED.with(|shared| shared.replace(None));

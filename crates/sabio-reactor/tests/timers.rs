@@ -1,5 +1,6 @@
 //! Timers against a sorted list, and the bounds on their memory and order.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use proptest::prelude::*;
 use sabio_reactor::{Nanos, TimerKey, Timers};
@@ -86,7 +87,9 @@ fn equal_deadlines_fire_in_the_order_in_which_they_were_set() {
     for value in 0..1000 {
         timers.insert(Nanos(7), value);
     }
-    let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(Nanos(7))).map(|(_, value)| value).collect();
+    let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(Nanos(7)))
+        .map(|(_, value)| value)
+        .collect();
     assert_eq!(fired, (0..1000).collect::<Vec<_>>());
 }
 
@@ -151,7 +154,9 @@ fn values_are_given_back_and_never_dropped_inside() {
     let mut timers = Timers::new();
     let mut given_back = Vec::new();
     for round in 0..500_u64 {
-        let keys: Vec<_> = (0..3).map(|step| timers.insert(Nanos(round * step), Rc::clone(&value))).collect();
+        let keys: Vec<_> = (0..3)
+            .map(|step| timers.insert(Nanos(round * step), Rc::clone(&value)))
+            .collect();
         given_back.extend(timers.cancel(keys[1]));
         given_back.extend(timers.cancel(keys[2]));
         given_back.extend(timers.pop_due(Nanos(round)).map(|(_, value)| value));

@@ -1,5 +1,6 @@
 //! The waker with a real eventfd: from many threads, coalesced, and after the reactor is gone.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -33,8 +34,15 @@ fn no_wake_up_of_many_threads_is_lost() {
     let mut events = Events::new();
     while done < THREADS * EACH {
         // A lost wake-up ends here, with an empty wait.
-        reactor.poller().wait(&mut events, Some(Duration::from_secs(20))).unwrap();
-        assert!(!events.is_empty(), "nothing in 20 seconds after {done} of {}", THREADS * EACH);
+        reactor
+            .poller()
+            .wait(&mut events, Some(Duration::from_secs(20)))
+            .unwrap();
+        assert!(
+            !events.is_empty(),
+            "nothing in 20 seconds after {done} of {}",
+            THREADS * EACH
+        );
         for event in &events {
             reactor.fire(event);
         }
@@ -54,12 +62,21 @@ fn a_wake_up_before_the_wait_ends_it_at_once_and_only_once() {
         reactor.waker().wake();
     }
     let mut events = Events::new();
-    reactor.poller().wait(&mut events, Some(Duration::from_secs(20))).unwrap();
-    assert_eq!(events.iter().map(|event| event.token).collect::<Vec<_>>(), [Token::WAKER]);
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_secs(20)))
+        .unwrap();
+    assert_eq!(
+        events.iter().map(|event| event.token).collect::<Vec<_>>(),
+        [Token::WAKER]
+    );
     for event in &events {
         reactor.fire(event);
     }
-    reactor.poller().wait(&mut events, Some(Duration::from_millis(5))).unwrap();
+    reactor
+        .poller()
+        .wait(&mut events, Some(Duration::from_millis(5)))
+        .unwrap();
     assert!(events.is_empty());
 }
 

@@ -1,5 +1,6 @@
 //! Every interleaving of the one-value channel: `RUSTFLAGS="--cfg loom" cargo test --release`.
 #![cfg(loom)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,5 +1,6 @@
 //! The one-value channel: delivery, closing, and that nothing foreign runs under its lock.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -84,9 +85,16 @@ impl Wake for Inside {
 #[test]
 fn the_receiver_is_woken_outside_of_the_lock() {
     let (sender, mut receiver) = oneshot::channel();
-    let inside = Arc::new(Inside { receiver: Mutex::new(None), received: Mutex::new(None) });
+    let inside = Arc::new(Inside {
+        receiver: Mutex::new(None),
+        received: Mutex::new(None),
+    });
     let waker = Waker::from(Arc::clone(&inside));
-    assert!(pin!(&mut receiver).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(
+        pin!(&mut receiver)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
     *inside.receiver.lock().unwrap() = Some(receiver);
     sender.send(3);
     assert_eq!(*inside.received.lock().unwrap(), Some(Poll::Ready(Ok(3))));
@@ -111,7 +119,11 @@ fn a_dropped_receiver_drops_its_waker_outside_of_the_lock() {
     let (sender, mut receiver) = oneshot::channel::<i32>();
     let shared = Arc::new(Mutex::new(Some(sender)));
     let waker = Waker::from(Arc::new(AsksWhenDropped(Arc::clone(&shared))));
-    assert!(pin!(&mut receiver).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(
+        pin!(&mut receiver)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
     drop(waker);
     drop(receiver);
     assert!(shared.lock().unwrap().is_none());

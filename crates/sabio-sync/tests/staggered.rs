@@ -1,5 +1,6 @@
 //! Happy eyeballs on a clock that only moves when the test says so.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -18,7 +19,14 @@ struct Clock(Cell<u64>);
 
 impl Clock {
     async fn until(&self, tick: u64) {
-        poll_fn(|_| if self.0.get() >= tick { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|_| {
+            if self.0.get() >= tick {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 }
 
@@ -91,15 +99,26 @@ fn run(attempts: &[Attempt], delay: Option<u64>) -> Outcome {
     });
     executor.run();
     let (result, at, left) = outcome.take().unwrap_or((Err(Vec::new()), 0, 0));
-    Outcome { result, at, started: started.take(), left }
+    Outcome {
+        result,
+        at,
+        started: started.take(),
+        left,
+    }
 }
 
 const fn good(ticks: u64) -> Attempt {
-    Attempt { ticks, succeeds: true }
+    Attempt {
+        ticks,
+        succeeds: true,
+    }
 }
 
 const fn bad(ticks: u64) -> Attempt {
-    Attempt { ticks, succeeds: false }
+    Attempt {
+        ticks,
+        succeeds: false,
+    }
 }
 
 #[test]
@@ -155,17 +174,30 @@ fn model(attempts: &[Attempt], delay: Option<u64>) -> (Result<usize, Vec<usize>>
     let mut start = 0;
     for attempt in attempts {
         starts.push(start);
-        let failed = if attempt.succeeds { u64::MAX } else { start + attempt.ticks };
+        let failed = if attempt.succeeds {
+            u64::MAX
+        } else {
+            start + attempt.ticks
+        };
         start = failed.min(delay.map_or(u64::MAX, |delay| start.saturating_add(delay)));
         if start == u64::MAX {
             break;
         }
     }
-    let ends: Vec<_> = starts.iter().zip(attempts).map(|(start, attempt)| start + attempt.ticks).collect();
-    let winner = (0..starts.len()).filter(|index| attempts[*index].succeeds).min_by_key(|index| ends[*index]);
+    let ends: Vec<_> = starts
+        .iter()
+        .zip(attempts)
+        .map(|(start, attempt)| start + attempt.ticks)
+        .collect();
+    let winner = (0..starts.len())
+        .filter(|index| attempts[*index].succeeds)
+        .min_by_key(|index| ends[*index]);
     match winner {
         Some(winner) => (Ok(winner), ends[winner]),
-        None => (Err((0..attempts.len()).collect()), ends.iter().copied().max().unwrap_or(0)),
+        None => (
+            Err((0..attempts.len()).collect()),
+            ends.iter().copied().max().unwrap_or(0),
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `Waiters`: order, passing a wake-up on, and foreign code that runs inside of a wake-up.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -102,18 +103,30 @@ fn those_who_start_to_wait_while_all_are_woken_are_left_waiting() {
             again.woken.set(again.woken.get() + 1);
             let mut next = again.waiters.wait();
             let waker = Waker::from(Arc::new(Self));
-            assert!(Pin::new(&mut next).poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(
+                Pin::new(&mut next)
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
             // Drops the wait that this wake-up ended, from inside of the wake-up.
             again.next.replace(Some(next));
         }
     }
     let waiters = Waiters::new();
-    let again = Again { waiters: waiters.clone(), next: RefCell::default(), woken: Cell::new(0) };
+    let again = Again {
+        waiters: waiters.clone(),
+        next: RefCell::default(),
+        woken: Cell::new(0),
+    };
     let again = std::rc::Rc::new(again);
     AGAIN.with(|slot| slot.replace(Some(again.clone())));
     let mut first = waiters.wait();
     let waker = Waker::from(Arc::new(Foreign));
-    assert!(Pin::new(&mut first).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(
+        Pin::new(&mut first)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
     assert_eq!(waiters.wake_all(), 1);
     assert_eq!(again.woken.get(), 1);
     assert_eq!(waiters.len(), 1);
@@ -142,11 +155,19 @@ fn a_waker_whose_drop_uses_the_queue_is_dropped_outside_of_it() {
     SEEN.with(|seen| seen.borrow_mut().0 = Some(waiters.clone()));
     let mut wait = waiters.wait();
     let waker = Waker::from(Arc::new(Curious));
-    assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(
+        Pin::new(&mut wait)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
     drop(waker);
     // A new waker takes the place of the curious one, then the wait itself goes.
     let other = Waker::from(Counter::new());
-    assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(&other)).is_pending());
+    assert!(
+        Pin::new(&mut wait)
+            .poll(&mut Context::from_waker(&other))
+            .is_pending()
+    );
     drop(wait);
     assert_eq!(SEEN.with(|seen| seen.borrow().1.clone()), [1]);
     assert!(waiters.is_empty());
@@ -204,7 +225,8 @@ impl Model {
 
     fn wake_all(&mut self) -> usize {
         let count = self.waiting.len();
-        self.woken.extend(self.waiting.drain(..).map(|waiter| (waiter, false)));
+        self.woken
+            .extend(self.waiting.drain(..).map(|waiter| (waiter, false)));
         count
     }
 

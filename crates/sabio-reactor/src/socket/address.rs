@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
+use rustix::net::{SocketAddrAny, SocketAddrUnix};
+
+use crate::sys;
 
 /// The address of a socket (ip(7), ipv6(7), unix(7)).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -57,38 +59,9 @@ impl Address {
         Self::V6(SocketAddrV6::new(ip, port, flowinfo, scope_id))
     }
 
-    /// What the kernel reported; nothing is what an unnamed Unix socket has.
-    pub(crate) fn from_any(any: Option<SocketAddrAny>) -> Self {
-        let Some(any) = any else {
-            return Self::Unnamed;
-        };
-        let family = any.address_family();
-        if family == AddressFamily::INET
-            && let Ok(address) = SocketAddrV4::try_from(any.clone())
-        {
-            return Self::V4(address);
-        }
-        if family == AddressFamily::INET6
-            && let Ok(address) = SocketAddrV6::try_from(any.clone())
-        {
-            return Self::V6(address);
-        }
-        if family == AddressFamily::UNIX
-            && let Ok(address) = SocketAddrUnix::try_from(any)
-        {
-            return Self::from_unix(&address);
-        }
-        Self::Other(family.as_raw())
-    }
-
-    fn from_unix(address: &SocketAddrUnix) -> Self {
-        if let Some(name) = address.abstract_name() {
-            return Self::UnixAbstract(name.to_vec());
-        }
-        match address.path() {
-            Some(path) => Self::UnixPath(path.to_bytes().to_vec()),
-            None => Self::Unnamed,
-        }
+    /// What the kernel reported; nothing is what the peer of some unnamed sockets has.
+    pub(crate) fn from_any(any: Option<&SocketAddrAny>) -> Self {
+        any.map_or(Self::Unnamed, sys::decode_address)
     }
 
     /// The form that the kernel takes.

@@ -61,7 +61,7 @@ pub fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Address)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let listener = listener.as_fd();
     let (socket, peer) = retry_on_intr(|| net::acceptfrom_with(listener, flags))?;
-    Ok((socket, Address::from_any(peer)))
+    Ok((socket, Address::from_any(peer.as_ref())))
 }
 
 /// Receives into `buffer` (recv(2)): how many bytes came; 0 is the end of the stream.
@@ -131,7 +131,7 @@ pub fn shutdown_write(fd: impl AsFd) -> io::Result<()> {
 /// # Errors
 /// `ENOTSOCK`, `EBADF`.
 pub fn local_address(fd: impl AsFd) -> io::Result<Address> {
-    Ok(Address::from_any(Some(net::getsockname(fd)?)))
+    Ok(Address::from_any(Some(&net::getsockname(fd)?)))
 }
 
 /// The address of the other end (getpeername(2)).
@@ -139,5 +139,5 @@ pub fn local_address(fd: impl AsFd) -> io::Result<Address> {
 /// # Errors
 /// `ENOTCONN`, `ENOTSOCK`, `EBADF`.
 pub fn peer_address(fd: impl AsFd) -> io::Result<Address> {
-    Ok(Address::from_any(net::getpeername(fd)?))
+    Ok(Address::from_any(net::getpeername(fd)?.as_ref()))
 }

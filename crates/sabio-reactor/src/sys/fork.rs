@@ -59,3 +59,56 @@ impl Default for ForkMark {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Events, Interest, Poller, Token};
+
+    /// Runs `child` in a forked process and says whether it returned true.
+    fn in_child(child: impl FnOnce() -> bool) -> bool {
+        // SAFETY: the child makes system calls, reads atomics and allocates, which the C library keeps possible
+        // in the child of a process with threads, and leaves by _exit, so that nothing of the parent's is run
+        // or flushed twice.
+        unsafe {
+            let pid = libc::fork();
+            assert!(pid >= 0);
+            if pid == 0 {
+                libc::_exit(i32::from(!child()));
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+        }
+    }
+
+    #[test]
+    fn a_mark_is_inherited_by_the_child_alone() {
+        let mark = ForkMark::new();
+        assert!(in_child(|| mark.is_inherited() && !ForkMark::new().is_inherited()));
+        assert!(!mark.is_inherited());
+        assert!(mark.check().is_ok());
+    }
+
+    #[test]
+    fn a_child_cannot_change_what_its_parent_watches() {
+        let poller = Poller::new().unwrap();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        poller
+            .add(near.as_raw_fd(), Token::new(1, 1), Interest::READABLE)
+            .unwrap();
+        let mut events = Events::new();
+        assert!(in_child(|| {
+            let fd = near.as_raw_fd();
+            poller.remove(fd).is_ok() && poller.modify(fd, Token::new(2, 2), Interest::NONE).is_err()
+        }));
+        far.write_all(b"x").unwrap();
+        poller.wait(&mut events, Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(events.get(0).map(|event| event.token), Some(Token::new(1, 1)));
+    }
+}

@@ -29,6 +29,8 @@
 //!    kernel's object is still the parent's.
 
 #[allow(unsafe_code)]
+mod address;
+#[allow(unsafe_code)]
 mod addrinfo;
 #[allow(unsafe_code)]
 mod descriptor;
@@ -40,6 +42,7 @@ mod fork;
 #[allow(unsafe_code)]
 mod thread;
 
+pub(crate) use address::decode as decode_address;
 pub(crate) use addrinfo::{getaddrinfo, getnameinfo, interface_index};
 pub use descriptor::borrow;
 pub use epoll::Poller;

@@ -1,10 +1,11 @@
 //! A small deterministic executor: tasks run in the order in which they were woken, one at a time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 type Queue = Arc<Mutex<VecDeque<usize>>>;
@@ -16,7 +17,7 @@ struct Wakeup {
 
 impl Wake for Wakeup {
     fn wake(self: Arc<Self>) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(self.task);
+        self.queue.lock().unwrap().push_back(self.task);
     }
 }
 
@@ -37,7 +38,7 @@ impl<'a> Executor<'a> {
     pub(crate) fn spawn(&mut self, future: impl Future<Output = ()> + 'a) -> usize {
         self.tasks.push(Some(Box::pin(future)));
         let task = self.tasks.len() - 1;
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
+        self.queue.lock().unwrap().push_back(task);
         task
     }
 
@@ -45,13 +46,16 @@ impl<'a> Executor<'a> {
     pub(crate) fn run(&mut self) -> usize {
         let mut polls = 0;
         loop {
-            let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = self.queue.lock().unwrap().pop_front();
             let Some(task) = next else {
                 return polls;
             };
             if let Some(future) = &mut self.tasks[task] {
                 polls += 1;
-                let waker = Waker::from(Arc::new(Wakeup { task, queue: Arc::clone(&self.queue) }));
+                let waker = Waker::from(Arc::new(Wakeup {
+                    task,
+                    queue: Arc::clone(&self.queue),
+                }));
                 if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                     self.tasks[task] = None;
                 }
