@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.001
+CHUNK_BYTES = 1 << 20
 
 
 def listener(host: str = HOST, backlog: int = 16) -> socket.socket:
@@ -68,7 +69,7 @@ async def receive_exactly(sock: socket.socket, size: int) -> bytes:
     received = bytearray()
     while len(received) < size:
         try:
-            chunk = sock.recv(size - len(received))
+            chunk = sock.recv(min(size - len(received), CHUNK_BYTES))
         except BlockingIOError:
             await asyncio.sleep(POLL_SECONDS)
             continue
