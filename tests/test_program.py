@@ -203,8 +203,7 @@ def test_a_program_read_from_standard_input_finds_nothing_left_there(compare: Co
 def test_a_program_ends_as_under_python(tmp_path: Path, compare: Compare, way: str, source: str) -> None:
     write(tmp_path, "app.py", source)
     command = {"file": ["app.py"], "module": ["-m", "app"], "code": ["-c", source], "stdin": ["-"]}[way]
-    outcome = compare(*command, stdin=source if way == "stdin" else "")
-    assert "sabio" not in outcome.errors
+    compare(*command, stdin=source if way == "stdin" else "")
 
 
 @pytest.mark.parametrize(
