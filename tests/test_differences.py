@@ -1,0 +1,172 @@
+"""The departures from asyncio that docs/differences.md lists and no other test pins: each on both loops.
+
+Where sabio is not asyncio's double, the expectation names what each of the two does; when one of them changes, the
+page has to change with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.support.net import tcp_pair
+
+AnyLoop = Any
+
+
+def one_turn(loop: AnyLoop) -> None:
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+
+
+def test_the_loop_is_no_base_event_loop(loop: AnyLoop, loop_name: str) -> None:
+    assert isinstance(loop, asyncio.AbstractEventLoop)
+    assert isinstance(loop, asyncio.BaseEventLoop) == (loop_name == "asyncio")
+    private = {name for name in ("_ready", "_scheduled", "_selector", "_run_once") if hasattr(loop, name)}
+    assert bool(private) == (loop_name == "asyncio")
+
+
+def test_the_loop_takes_no_selector(sabio: ModuleType) -> None:
+    with pytest.raises(TypeError, match="takes no arguments"):
+        sabio.Loop(object())
+
+
+def test_steps_of_tasks_do_not_go_through_call_soon(loop: AnyLoop, loop_name: str) -> None:
+    class Counting(type(loop)):  # type: ignore[misc]
+        calls = 0
+
+        def call_soon(self, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            return super().call_soon(callback, *args, **kwargs)
+
+    async def main() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    counting = Counting()
+    try:
+        counting.run_until_complete(main())
+    finally:
+        counting.close()
+    assert (counting.calls > 10) == (loop_name == "asyncio")
+
+
+def test_a_handle_lets_go_of_its_callback_when_it_has_run(loop: AnyLoop, loop_name: str) -> None:
+    handle = loop.call_soon(str, "argument")
+    assert (handle._callback, handle._args) == (str, ("argument",))
+    one_turn(loop)
+    after = {"asyncio": (str, ("argument",)), "sabio": (None, None)}
+    assert (handle._callback, handle._args) == after[loop_name]
+
+
+def test_handles_only_stand_for_those_of_asyncio(sabio: ModuleType, loop: AnyLoop) -> None:
+    handle = loop.call_soon(str)
+    assert type(handle) is sabio.Handle
+    assert handle.__class__ is asyncio.Handle
+    assert not issubclass(sabio.Handle, asyncio.Handle)
+
+
+async def test_a_native_coroutine_has_no_python_frame(sabio: ModuleType) -> None:
+    coroutine = sabio.sleep(60)
+    task = asyncio.get_running_loop().create_task(coroutine)
+    await asyncio.sleep(0)
+    try:
+        assert asyncio.iscoroutine(coroutine)
+        assert not inspect.iscoroutine(coroutine)
+        assert coroutine.cr_frame is None
+        assert not hasattr(coroutine, "cr_code")
+        assert task.get_stack() == []
+        # Nobody resolves a future: the task is woken directly.
+        assert task._fut_waiter is None
+    finally:
+        task.cancel()
+
+
+def test_methods_that_give_coroutines_are_no_coroutine_functions(loop: AnyLoop, loop_name: str) -> None:
+    for method in (loop.create_connection, loop.sock_recv, loop.getaddrinfo, loop.shutdown_asyncgens):
+        assert inspect.iscoroutinefunction(method) == (loop_name == "asyncio")
+
+
+async def test_a_server_is_no_asyncio_server(loop_name: str) -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    async with server:
+        assert isinstance(server, asyncio.AbstractServer)
+        assert isinstance(server, asyncio.Server) == (loop_name == "asyncio")
+
+
+async def test_what_a_callback_writes_leaves_when_it_returns(loop_name: str) -> None:
+    left, right = tcp_pair()
+
+    def arrived() -> bytes:
+        try:
+            return right.recv(100)
+        except BlockingIOError:
+            return b""
+
+    transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, left)
+    transport.write(b"one")
+    first = arrived()
+    transport.write(b"two")
+    assert transport.get_write_buffer_size() == 0
+    await asyncio.sleep(0)
+    assert (first, first + arrived()) == ({"asyncio": b"one", "sabio": b""}[loop_name], b"onetwo")
+    transport.close()
+    right.close()
+    await asyncio.sleep(0)
+
+
+async def test_names_are_not_resolved_in_the_default_executor(loop_name: str) -> None:
+    loop: AnyLoop = asyncio.get_running_loop()
+    await loop.getaddrinfo("localhost", 80)
+    assert (loop._default_executor is None) == (loop_name == "sabio")
+
+
+UNDER_SABIO = pytest.mark.parametrize("under_sabio", [False, True], ids=["python", "sabio"])
+
+
+def run_file(path: Path, source: str, *, under_sabio: bool) -> subprocess.CompletedProcess[str]:
+    path.write_text(source, encoding="latin-1")
+    command = [sys.executable, *(["-m", "sabio"] if under_sabio else []), path.name]
+    return subprocess.run(
+        command, cwd=path.parent, capture_output=True, text=True, timeout=25, check=False, env=os.environ
+    )
+
+
+@UNDER_SABIO
+def test_the_stack_below_a_program_shows_who_runs_it(tmp_path: Path, under_sabio: bool) -> None:
+    source = "import traceback\nprint(len(traceback.extract_stack()))"
+    depth = int(run_file(tmp_path / "app.py", source, under_sabio=under_sabio).stdout)
+    assert (depth == 1) != under_sabio
+
+
+@UNDER_SABIO
+def test_spawned_children_run_on_asyncio(tmp_path: Path, under_sabio: bool) -> None:
+    source = """\
+import asyncio, multiprocessing
+async def name(): return type(asyncio.get_running_loop()).__module__
+def work(_): return asyncio.run(name())
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(work(0), *pool.map(work, [0]))
+"""
+    done = run_file(tmp_path / "app.py", source, under_sabio=under_sabio)
+    here, child = done.stdout.split()
+    assert (here == "sabio") == under_sabio
+    assert child == "asyncio.unix_events"
+
+
+@UNDER_SABIO
+def test_a_wrong_encoding_is_reported_without_the_name_of_the_file(tmp_path: Path, under_sabio: bool) -> None:
+    errors = run_file(tmp_path / "app.py", "x = '\xe9'\n", under_sabio=under_sabio).stderr
+    assert re.search(r"SyntaxError: Non-UTF-8 code starting with '\\xe9'", errors)
+    assert ("in file" in errors) != under_sabio
