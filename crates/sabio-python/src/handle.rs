@@ -173,6 +173,14 @@ impl Handle {
         visit.obj(self.event_loop.as_obj());
     }
 
+    /// Shows the contents to the collector if the one who asks holds the only reference. A handle is not collected
+    /// itself: while somebody else refers to it, it counts as alive.
+    pub(crate) fn visit_if_sole(slf: &Ref<Handle>, visit: &mut Visit<'_>) {
+        if slf.as_obj().refcount() == 1 {
+            slf.visit_contents(visit);
+        }
+    }
+
     fn mark_cancelled(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<bool> {
         if slf.cancelled.get() {
             return Ok(false);

@@ -13,6 +13,7 @@ mod handle;
 mod names;
 mod os_error;
 mod sleep;
+mod socket_module;
 mod step;
 mod task;
 mod transport;
@@ -26,6 +27,7 @@ mod _sabio {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::names::init(module.py());
         crate::asyncio::init(module.py())?;
+        crate::socket_module::init(module.py())?;
         crate::handle::init(module)?;
         crate::future::init(module)?;
         crate::task::init(module)?;

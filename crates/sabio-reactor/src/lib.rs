@@ -4,7 +4,7 @@
 //!
 //! * [`Reactor`] knows which descriptors are watched for whom, and which timers are set;
 //! * [`sys::Poller`] waits for them, and [`Waker`] ends the wait from another thread;
-//! * [`socket`] makes the nonblocking calls, and [`Resolver`] the blocking ones on threads of its own;
+//! * [`socket`] and [`pipe`] make the nonblocking calls, and [`Resolver`] the blocking ones on threads of its own;
 //! * [`remote`] lets a task wait for such a thread.
 //!
 //! A turn of a loop is: wait ([`sys::Poller::wait`]), hand each event to [`Reactor::fire`], wake what other
@@ -17,6 +17,7 @@
 mod clock;
 mod event;
 mod interest;
+pub mod pipe;
 mod primitive;
 mod reactor;
 mod remote;

@@ -68,6 +68,18 @@ pub(super) fn check_thread(slf: &Ref<Loop>) -> PyResult<()> {
 
 /// TypeError for coroutines, coroutine functions and what can not be called.
 pub(crate) fn check_callback(py: Python<'_>, callback: &Bound<'_, PyAny>, method: &str) -> PyResult<()> {
+    refuse_coroutine(py, callback, method)?;
+    if !callback.is_callable() {
+        return Err(PyTypeError::new_err(format!(
+            "a callable object was expected by {method}(), got {}",
+            callback.repr()?
+        )));
+    }
+    Ok(())
+}
+
+/// TypeError for coroutines and coroutine functions.
+pub(crate) fn refuse_coroutine(py: Python<'_>, callback: &Bound<'_, PyAny>, method: &str) -> PyResult<()> {
     let is_coroutine = asyncio(py)?
         .coroutines
         .bind(py)
@@ -80,12 +92,6 @@ pub(crate) fn check_callback(py: Python<'_>, callback: &Bound<'_, PyAny>, method
     if is_coroutine {
         return Err(PyTypeError::new_err(format!(
             "coroutines cannot be used with {method}()"
-        )));
-    }
-    if !callback.is_callable() {
-        return Err(PyTypeError::new_err(format!(
-            "a callable object was expected by {method}(), got {}",
-            callback.repr()?
         )));
     }
     Ok(())

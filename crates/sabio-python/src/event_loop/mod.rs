@@ -9,15 +9,20 @@ pub(crate) mod asyncgens;
 pub(crate) mod connect;
 pub(crate) mod debug;
 pub(crate) mod errors;
+pub(crate) mod executor;
+pub(crate) mod readers;
 pub(crate) mod resolve;
+pub(crate) mod resolver;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod server;
+pub(crate) mod signals;
+pub(crate) mod sock;
 pub(crate) mod tasks;
+pub(crate) mod unsupported;
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::thread::ThreadId;
 
@@ -69,15 +74,15 @@ pub(crate) struct Loop {
     ready: LocalQueue<Ready>,
     reactor: Rc<LoopReactor>,
     remote: RemoteWakers,
-    resolver: OnceCell<Resolver>,
+    resolver: RefCell<Option<Rc<Resolver>>>,
     /// The buffer of events, taken out while the poller fills it.
     events: Cell<Option<Box<Events>>>,
     /// Transports with data that the callback which runs now has written.
     corked: LocalQueue<Ref<Stream>>,
     /// What transports receive small messages into.
     scratch: RefCell<Box<[u8]>>,
-    pub(crate) signals: RefCell<HashMap<i32, Ref<Handle>>>,
-    pub(crate) signal_pipe: ObjCell,
+    pub(crate) signals: signals::Signals,
+    pub(crate) files: readers::Files,
 
     pace: run::Pace,
     thread: Cell<Option<ThreadId>>,
@@ -119,17 +124,19 @@ impl Class for Loop {
                 visit.obj(task.as_obj());
                 visit.obj(object);
             }
-            Ready::Call(handle) => {
-                // A handle is not collected itself; what only the queue's handle owns is the queue's.
-                if handle.as_obj().refcount() == 1 {
-                    handle.visit_contents(visit);
-                }
-            }
+            Ready::Call(handle) => Handle::visit_if_sole(handle, visit),
             Ready::Resolve(waiter) => visit.obj(waiter.as_obj()),
             Ready::Event { source, .. } => source.visit(visit),
             Ready::Job(_) => {}
         });
         visit.queue(&self.corked, |visit, transport| visit.obj(transport.as_obj()));
+        let shared = RefCell::new(&mut *visit);
+        self.reactor.visit(
+            |source| source.visit(*shared.borrow_mut()),
+            |handle| Handle::visit_if_sole(handle, *shared.borrow_mut()),
+        );
+        self.signals.visit(visit);
+        self.files.visit(visit);
         for slot in [
             &self.slow_callback_duration,
             &self.current_handle,
@@ -138,7 +145,6 @@ impl Class for Loop {
             &self.default_executor,
             &self.asyncgens,
             &self.loop_kwargs,
-            &self.signal_pipe,
         ] {
             visit.slot(slot);
         }
@@ -175,13 +181,13 @@ impl Loop {
             ready: LocalQueue::with_capacity(64),
             reactor,
             remote,
-            resolver: OnceCell::new(),
+            resolver: RefCell::new(None),
             events: Cell::new(Some(Box::new(Events::new()))),
             corked: LocalQueue::with_capacity(0),
             // Zeroed memory of this size is not touched before it is used.
             scratch: RefCell::new(vec![0; crate::transport::MAX_READ].into_boxed_slice()),
-            signals: RefCell::new(HashMap::new()),
-            signal_pipe: ObjCell::new(None),
+            signals: signals::Signals::default(),
+            files: readers::Files::default(),
             pace: run::Pace::default(),
             thread: Cell::new(None),
             thread_ident: Cell::new(0),
@@ -227,8 +233,9 @@ impl Loop {
     }
 
     /// The pool that resolves names; made at the first use.
-    pub(crate) fn resolver(&self) -> &Resolver {
-        self.resolver.get_or_init(Resolver::new)
+    pub(crate) fn resolver(&self) -> Rc<Resolver> {
+        let mut resolver = self.resolver.borrow_mut();
+        Rc::clone(resolver.get_or_insert_with(|| Rc::new(Resolver::new())))
     }
 
     /// Notes that `transport` has data to send when the callback that runs now returns.
@@ -274,6 +281,18 @@ impl Loop {
             ));
         }
         Ok(())
+    }
+
+    /// RuntimeError if a coroutine of this loop, which can only be woken by it, is awaited somewhere else.
+    #[inline]
+    pub(crate) fn check_awaited_here(&self) -> PyResult<()> {
+        self.check_closed()?;
+        if self.is_running_here() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(
+            "a coroutine of this event loop is awaited on a different loop",
+        ))
     }
 
     /// Whether this is a forked child of the process that made the loop.
@@ -365,6 +384,12 @@ fn define(table: &mut MethodTable<Loop>) {
     asyncgens::define(table);
     connect::define(table);
     serve::define(table);
+    readers::define(table);
+    sock::define(table);
+    resolver::define(table);
+    executor::define(table);
+    signals::define(table);
+    unsupported::define(table);
 }
 
 /// Builds the class: our core first, `asyncio.AbstractEventLoop` behind it.

@@ -8,7 +8,7 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use sabio_reactor::{Due, Events, Fired, Nanos};
 
-use super::{Loop, Ready, asyncgens, debug};
+use super::{Loop, Ready, asyncgens, debug, executor, readers, signals};
 use crate::asyncio::asyncio;
 use crate::ffi::{BoundFunction, FunctionDef, MethodTable, Obj, Ref};
 use crate::handle::{Handle, TimerHandle};
@@ -184,12 +184,7 @@ impl Loop {
                         writable: event.writable,
                     });
                 }
-                Fired::Watch { reader, writer } => {
-                    reader
-                        .into_iter()
-                        .chain(writer)
-                        .for_each(|handle| slf.push(Ready::Call(handle)));
-                }
+                Fired::Watch { reader, writer } => readers::ready(slf, event.token, reader, writer),
             }
         }
         slf.events.set(Some(events));
@@ -246,7 +241,9 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         .set(py.import("_thread")?.getattr("get_ident")?.call0()?.extract()?);
     // Looked up at each run: whoever replaced the function wants to be told.
     let set_running_loop = names(py)?.set_running_loop.text(py);
-    let mut result = events.call_method1(set_running_loop, (slf.bind(py),)).map(|_| ());
+    let mut result = signals::start(slf, py)
+        .and_then(|()| events.call_method1(set_running_loop, (slf.bind(py),)))
+        .map(|_| ());
     if result.is_ok() {
         result = loop {
             if let Err(error) = Loop::run_once(slf, py) {
@@ -264,7 +261,8 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         .call_method1(set_running_loop, (py.None(),))
         .map(|_| ())
         .and_then(|()| debug::track_coroutine_origins(py, false))
-        .and_then(|()| asyncgens::restore_hooks(py, hooks));
+        .and_then(|()| asyncgens::restore_hooks(py, hooks))
+        .and(signals::finish(slf, py));
     result.and(left).and(cleaned)
 }
 
@@ -339,7 +337,10 @@ fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     }
     let ready = slf.ready.take_all();
     let corked = slf.corked.take_all();
+    let result = signals::close(slf, py);
     let reactor = slf.reactor.close();
+    let resolver = slf.resolver.take();
+    let files = slf.files.take_all();
     for item in &ready {
         if let Ready::Call(handle) = item {
             handle.release();
@@ -348,14 +349,8 @@ fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     for handle in &reactor.handles {
         handle.release();
     }
-    drop((ready, corked, reactor));
-    slf.executor_shutdown.set(true);
-    if let Some(executor) = slf.default_executor.take() {
-        let kwargs = pyo3::types::PyDict::new(py);
-        kwargs.set_item("wait", false)?;
-        executor.bind(py).call_method("shutdown", (), Some(&kwargs))?;
-    }
-    Ok(())
+    drop((ready, corked, reactor, resolver, files));
+    result.and(executor::close(slf, py))
 }
 
 /// ResourceWarning for a loop that nobody closed; then closes it.

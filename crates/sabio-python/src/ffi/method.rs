@@ -255,6 +255,15 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
         value.ok_or_else(|| missing_argument(function, parameter))
     }
 
+    /// TypeError if any keyword was given.
+    #[inline]
+    pub(crate) fn refuse_keywords(&self, function: &str) -> PyResult<()> {
+        match self.keywords().next() {
+            None => Ok(()),
+            Some((name, _)) => Err(unexpected_keyword(function, &name)),
+        }
+    }
+
     /// TypeError if any argument was given.
     pub(crate) fn none(&self, function: &str) -> PyResult<()> {
         self.parse::<0>(&Signature {

@@ -7,6 +7,7 @@
 //! while it calls into Python, and state that Python code can reach is behind `Cell`-like types.
 #![allow(unsafe_code)]
 
+mod audit;
 mod base;
 mod buffer;
 mod bytes;
@@ -21,6 +22,7 @@ mod method;
 mod object;
 mod waker;
 
+pub(crate) use audit::audit;
 pub(crate) use base::{BaseClass, BaseMethod, BoundFunction, FunctionDef};
 pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
 pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};

@@ -24,6 +24,7 @@ use pyo3::prelude::*;
 use crate::event_loop::Loop;
 use crate::event_loop::accept;
 use crate::event_loop::server::Server;
+use crate::event_loop::signals;
 use crate::ffi::{Ref, Visit};
 
 pub(crate) use address::{address_from_python, address_to_python};
@@ -40,6 +41,8 @@ pub(crate) enum Source {
     Stream(Ref<Stream>),
     /// A server, and which of its listeners it is.
     Listener(Ref<Server>, usize),
+    /// The pipe that tells the loop of signals.
+    Signals,
 }
 
 impl Source {
@@ -48,14 +51,16 @@ impl Source {
         match self {
             Source::Stream(transport) => visit.obj(transport.as_obj()),
             Source::Listener(server, _) => visit.obj(server.as_obj()),
+            Source::Signals => {}
         }
     }
 
-    /// The owner, as `add_reader` names it to those who ask for its descriptor.
-    pub(crate) fn owner(&self) -> &crate::ffi::Obj {
+    /// The owner, as `add_reader` names it to those who ask for its descriptor; None for the loop itself.
+    pub(crate) fn owner(&self) -> Option<&crate::ffi::Obj> {
         match self {
-            Source::Stream(transport) => transport.as_obj(),
-            Source::Listener(server, _) => server.as_obj(),
+            Source::Stream(transport) => Some(transport.as_obj()),
+            Source::Listener(server, _) => Some(server.as_obj()),
+            Source::Signals => None,
         }
     }
 
@@ -79,6 +84,7 @@ impl Source {
                 Ok(())
             }
             Source::Listener(server, index) => accept::accept(py, event_loop, server, *index),
+            Source::Signals => signals::ready(event_loop, py),
         }
     }
 }

@@ -250,16 +250,19 @@ impl Ref<Stream> {
     }
 }
 
-/// RuntimeError if another transport owns the descriptor of `socket`.
+/// RuntimeError if a transport, or the loop itself, owns the descriptor `fd`, which the user calls `socket`.
 pub(crate) fn check_unused(event_loop: &Ref<Loop>, socket: &Bound<'_, PyAny>, fd: i32) -> PyResult<()> {
-    match event_loop.reactor().owner_of(fd) {
-        Some(source) => Err(PyRuntimeError::new_err(format!(
-            "File descriptor {} is used by transport {}",
-            socket.repr()?,
-            source.owner().bind(socket.py()).repr()?
-        ))),
-        None => Ok(()),
-    }
+    let Some(source) = event_loop.reactor().owner_of(fd) else {
+        return Ok(());
+    };
+    let file = socket.repr()?;
+    Err(PyRuntimeError::new_err(match source.owner() {
+        Some(owner) => format!(
+            "File descriptor {file} is used by transport {}",
+            owner.bind(socket.py()).repr()?
+        ),
+        None => format!("File descriptor {file} is used by the event loop itself"),
+    }))
 }
 
 /// ResourceWarning for a transport that nobody closed; then closes it.

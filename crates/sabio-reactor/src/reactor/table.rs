@@ -21,6 +21,16 @@ pub(super) enum Entry<S, H> {
     Watch(Box<Watch<H>>),
 }
 
+impl<S, H> Entry<S, H> {
+    /// The descriptor that it is, or was, registered for.
+    pub(super) fn fd(&self) -> RawFd {
+        match self {
+            Self::Source(source) => source.fd,
+            Self::Watch(watch) => watch.fd,
+        }
+    }
+}
+
 pub(super) struct Table<S, H> {
     entries: Slab<Entry<S, H>>,
     tokens: HashMap<RawFd, Token, BuildHasherDefault<DescriptorHasher>>,
@@ -96,10 +106,7 @@ impl<S, H> Table<S, H> {
     /// Takes an entry out, and off its descriptor if it still holds it.
     pub(super) fn remove(&mut self, token: Token) -> Option<Entry<S, H>> {
         let entry = self.entries.remove(token)?;
-        let fd = match &entry {
-            Entry::Source(source) => source.fd,
-            Entry::Watch(watch) => watch.fd,
-        };
+        let fd = entry.fd();
         if self.token(fd) == Some(token) {
             self.tokens.remove(&fd);
         }

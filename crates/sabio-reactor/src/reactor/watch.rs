@@ -208,6 +208,12 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
         self.remove_handle(fd, Direction::Write)
     }
 
+    /// The descriptor that `token` stands for, while something is registered under it.
+    #[must_use]
+    pub fn descriptor(&self, token: Token) -> Option<RawFd> {
+        self.table.borrow().get(token).map(Entry::fd)
+    }
+
     fn add_handle(&self, fd: RawFd, direction: Direction, handle: H) -> io::Result<Option<H>> {
         let mut handle = Some(handle);
         let mut table = self.table.borrow_mut();

@@ -64,14 +64,15 @@ pub fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Address)> {
     Ok((socket, Address::from_any(peer.as_ref())))
 }
 
-/// Receives into `buffer` (recv(2)): how many bytes came; 0 is the end of the stream.
+/// Receives into `buffer` (recv(2)): how many bytes came; 0 is the end of the stream. Does not block, whatever the
+/// descriptor would have it do.
 ///
 /// # Errors
 /// `WouldBlock` when nothing has come; `ECONNRESET` and the other errors of the connection.
 #[inline]
 pub fn recv(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let fd = fd.as_fd();
-    let (count, _) = retry_on_intr(|| net::recv(fd, &mut *buffer, RecvFlags::empty()))?;
+    let (count, _) = retry_on_intr(|| net::recv(fd, &mut *buffer, RecvFlags::DONTWAIT))?;
     Ok(count)
 }
 
@@ -82,7 +83,7 @@ pub fn recv(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
 #[inline]
 pub fn recv_uninit(fd: impl AsFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<&mut [u8]> {
     let fd = fd.as_fd();
-    match net::recv(fd, buffer, RecvFlags::empty()) {
+    match net::recv(fd, buffer, RecvFlags::DONTWAIT) {
         Ok(((received, _), _)) => Ok(received),
         // Nothing was received; the descriptor is as ready as it was, and the poller will say so.
         Err(Errno::INTR) => Err(io::ErrorKind::WouldBlock.into()),
@@ -90,14 +91,17 @@ pub fn recv_uninit(fd: impl AsFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<
     }
 }
 
-/// Sends what fits into the socket's buffer (send(2)), without SIGPIPE: how many bytes went.
+/// Sends what fits into the socket's buffer (send(2)), without SIGPIPE: how many bytes went. Does not block, whatever
+/// the descriptor would have it do.
 ///
 /// # Errors
 /// `WouldBlock` when nothing fits; `EPIPE`, `ECONNRESET` and the other errors of the connection.
 #[inline]
 pub fn send(fd: impl AsFd, data: &[u8]) -> io::Result<usize> {
     let fd = fd.as_fd();
-    Ok(retry_on_intr(|| net::send(fd, data, SendFlags::NOSIGNAL))?)
+    Ok(retry_on_intr(|| {
+        net::send(fd, data, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    })?)
 }
 
 /// Sends several pieces of memory in one call (sendmsg(2)): how many bytes went in all. The kernel takes 1,024
@@ -111,7 +115,7 @@ pub fn send_vectored(fd: impl AsFd, data: &[IoSlice<'_>]) -> io::Result<usize> {
     let data = &data[..data.len().min(MOST_PIECES)];
     let mut control = net::SendAncillaryBuffer::default();
     Ok(retry_on_intr(|| {
-        net::sendmsg(fd, data, &mut control, SendFlags::NOSIGNAL)
+        net::sendmsg(fd, data, &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
     })?)
 }
 

@@ -1,0 +1,407 @@
+//! Unix signals (asyncio: Unix signals): handlers that run in the loop, and the pipe that ends its wait.
+//!
+//! The interpreter writes the number of each signal that it catches to the loop's pipe (`signal.set_wakeup_fd`) while
+//! the loop runs in the main thread, and also in between while it has handlers. So Ctrl-C ends a wait at once,
+//! whichever thread of the process the signal hit, and no signal is missed between two looks at them.
+//!
+//! Invariant: the interpreter knows one wakeup descriptor at a time, so loops that want theirs known form a chain
+//! ([`HOLDERS`]): each remembers what was set before it, passes on what it reads, and is taken out of the chain
+//! wherever it stands. What a user had set is served all the while and set again afterwards.
+//!
+//! Called by users and by `run`, when the loop starts, ends and is closed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+
+use pyo3::exceptions::{PyOSError, PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyInt};
+use sabio_reactor::{Interest, Token, pipe, sys};
+
+use super::{Loop, Ready, debug, errors};
+use crate::ffi::{Args, MethodTable, Obj, Ref, Visit, context_copy_current};
+use crate::handle::{Arguments, Handle, Kind};
+use crate::os_error::os_error;
+use crate::transport::Source;
+
+/// What a loop has to do with signals.
+#[derive(Default)]
+pub(crate) struct Signals {
+    handlers: RefCell<HashMap<i32, Ref<Handle>>>,
+    pipe: RefCell<Option<Pipe>>,
+    running: Cell<bool>,
+}
+
+/// The pipe; the end to read from is registered with the reactor.
+struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    token: Token,
+}
+
+/// A loop whose pipe is, or was, made known to the interpreter, and what was known before.
+struct Holder {
+    fd: RawFd,
+    previous: RawFd,
+}
+
+static HOLDERS: Mutex<Vec<Holder>> = Mutex::new(Vec::new());
+
+/// The chain. Only ever locked for a moment and with the GIL held, so never across a fork.
+fn holders() -> MutexGuard<'static, Vec<Holder>> {
+    HOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Signals {
+    fn handler(&self, signal: i32) -> Option<Ref<Handle>> {
+        self.handlers.borrow().get(&signal).cloned()
+    }
+
+    fn take_handler(&self, signal: i32) -> Option<Ref<Handle>> {
+        self.handlers.borrow_mut().remove(&signal)
+    }
+
+    fn writer(&self) -> Option<RawFd> {
+        self.pipe.borrow().as_ref().map(|pipe| pipe.writer.as_raw_fd())
+    }
+
+    /// Whether the interpreter should know the pipe.
+    fn wanted(&self) -> bool {
+        self.running.get() || !self.handlers.borrow().is_empty()
+    }
+
+    /// Shows the handlers to the garbage collector.
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        if let Ok(handlers) = self.handlers.try_borrow() {
+            handlers
+                .values()
+                .for_each(|handle| Handle::visit_if_sole(handle, visit));
+        }
+    }
+}
+
+/// `signal.set_wakeup_fd(fd)`: what was set before. ValueError outside of the main thread.
+fn set_wakeup_fd(py: Python<'_>, fd: RawFd) -> PyResult<RawFd> {
+    py.import("signal")?
+        .call_method1("set_wakeup_fd", (fd,))?
+        .extract()
+}
+
+/// The end of the pipe to write to; makes the pipe at the first call.
+fn open_pipe(slf: &Ref<Loop>) -> PyResult<RawFd> {
+    if let Some(writer) = slf.signals.writer() {
+        return Ok(writer);
+    }
+    let (reader, writer) = pipe::pipe().map_err(os_error)?;
+    let token = slf
+        .reactor()
+        .register(reader.as_raw_fd(), Interest::READABLE, Source::Signals)
+        .map_err(os_error)?;
+    let fd = writer.as_raw_fd();
+    slf.signals.pipe.replace(Some(Pipe {
+        reader,
+        writer,
+        token,
+    }));
+    Ok(fd)
+}
+
+/// Makes the loop's pipe known to the interpreter. ValueError outside of the main thread.
+fn hold(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    let fd = open_pipe(slf)?;
+    reset_in_children(py)?;
+    let previous = set_wakeup_fd(py, fd)?;
+    let mut holders = holders();
+    match holders.iter_mut().find(|holder| holder.fd == fd) {
+        None => holders.push(Holder { fd, previous }),
+        // Somebody else's came in between.
+        Some(holder) if previous != fd => holder.previous = previous,
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Takes the loop's pipe back, unless it is still wanted.
+fn release(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    match slf.signals.writer() {
+        Some(fd) if !slf.signals.wanted() => unlink(py, fd),
+        _ => Ok(()),
+    }
+}
+
+/// Takes the pipe that ends in `fd` out of the chain.
+fn unlink(py: Python<'_>, fd: RawFd) -> PyResult<()> {
+    let Some(previous) = leave_chain(fd) else {
+        return Ok(());
+    };
+    match set_wakeup_fd(py, previous) {
+        Ok(current) if current == fd => Ok(()),
+        // Set by somebody else while the loop held its own.
+        Ok(current) => set_wakeup_fd(py, current).map(|_| ()),
+        // What was set before is closed by now; ValueError also outside of the main thread, where all stays as it is.
+        Err(error) if previous >= 0 => set_wakeup_fd(py, -1).map(|_| ()).map_err(|_| error),
+        Err(error) => Err(error),
+    }
+}
+
+/// What stood before `fd` in the chain, if it stands there.
+fn leave_chain(fd: RawFd) -> Option<RawFd> {
+    let mut holders = holders();
+    let index = holders.iter().position(|holder| holder.fd == fd)?;
+    let gone = holders.swap_remove(index);
+    for holder in holders.iter_mut().filter(|holder| holder.previous == fd) {
+        holder.previous = gone.previous;
+    }
+    Some(gone.previous)
+}
+
+/// Sees to it that a forked child, which shares the pipes with its parent, does not write to them.
+fn reset_in_children(py: Python<'_>) -> PyResult<()> {
+    static HOOK: Once = Once::new();
+    let mut result = Ok(());
+    HOOK.call_once(|| {
+        result = PyCFunction::new_closure(py, None, None, |args, _kwargs| {
+            let inherited = std::mem::take(&mut *holders());
+            if inherited.is_empty() {
+                return Ok(());
+            }
+            set_wakeup_fd(args.py(), -1).map(|_| ())
+        })
+        .and_then(|reset| {
+            let kwargs = PyDict::new(py);
+            kwargs.set_item("after_in_child", reset)?;
+            py.import("os")?
+                .call_method("register_at_fork", (), Some(&kwargs))?;
+            Ok(())
+        });
+    });
+    result
+}
+
+/// The loop starts to run.
+pub(super) fn start(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    slf.signals.running.set(true);
+    match hold(slf, py) {
+        // Not in the main thread: signals are no concern of this loop.
+        Err(error) if error.is_instance_of::<PyValueError>(py) => Ok(()),
+        result => result.inspect_err(|_| slf.signals.running.set(false)),
+    }
+}
+
+/// The loop has stopped.
+pub(super) fn finish(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    slf.signals.running.set(false);
+    release(slf, py)
+}
+
+/// Signals have come: their handlers go onto the ready queue.
+pub(crate) fn ready(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        let count = match &*slf.signals.pipe.borrow() {
+            Some(pipe) => pipe::read(&pipe.reader, &mut buffer).unwrap_or(0),
+            None => 0,
+        };
+        let numbers = &buffer[..count];
+        pass_on(slf, numbers);
+        for signal in numbers {
+            let signal = i32::from(*signal);
+            match slf.signals.handler(signal) {
+                Some(handle) if handle.is_cancelled() => {
+                    if let Err(error) = remove(slf, py, signal) {
+                        let message = "Exception while removing a cancelled signal handler";
+                        errors::exit_or_report(py, slf, error, message, &[])?;
+                    }
+                }
+                Some(handle) => slf.push(Ready::Call(handle)),
+                None => {}
+            }
+        }
+        if count < buffer.len() {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes what was read to the descriptor that was set before. What does not fit is lost, as it would have been then.
+fn pass_on(slf: &Loop, numbers: &[u8]) {
+    let own = slf.signals.writer();
+    let previous = holders()
+        .iter()
+        .find(|holder| Some(holder.fd) == own)
+        .map(|holder| holder.previous);
+    if let Some(Ok(previous)) = previous.map(sys::borrow)
+        && !numbers.is_empty()
+    {
+        let _ = pipe::write(previous, numbers);
+    }
+}
+
+/// What the interpreter runs when the signal comes: nothing, the loop has been told already.
+#[pyfunction]
+#[pyo3(name = "_sighandler_noop")]
+fn do_nothing(_signum: &Bound<'_, PyAny>, _frame: &Bound<'_, PyAny>) {}
+
+/// TypeError and ValueError for what is no number of a signal.
+fn check_signal(signal: &Bound<'_, PyAny>) -> PyResult<i32> {
+    let py = signal.py();
+    if !signal.is_instance_of::<PyInt>() {
+        return Err(PyTypeError::new_err(format!(
+            "sig must be an int, not {}",
+            signal.repr()?
+        )));
+    }
+    let valid = py.import("signal")?.call_method0("valid_signals")?;
+    if !valid.contains(signal)? {
+        return Err(PyValueError::new_err(format!(
+            "invalid signal number {}",
+            signal.str()?
+        )));
+    }
+    signal.extract()
+}
+
+/// RuntimeError in the place of EINVAL, which says that the signal can not be caught.
+fn cannot_be_caught(py: Python<'_>, signal: i32, error: PyErr) -> PyErr {
+    let is_invalid = error.is_instance_of::<PyOSError>(py)
+        && error
+            .value(py)
+            .getattr("errno")
+            .and_then(|errno| errno.eq(py.import("errno")?.getattr("EINVAL")?))
+            .unwrap_or(false);
+    if is_invalid {
+        PyRuntimeError::new_err(format!("sig {signal} cannot be caught"))
+    } else {
+        error
+    }
+}
+
+fn add_signal_handler(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<()> {
+    let py = args.py();
+    args.refuse_keywords("add_signal_handler")?;
+    let (Some(signal), Some(callback)) = (args.get(0), args.get(1)) else {
+        let missing = if args.len() == 0 { "sig" } else { "callback" };
+        return Err(PyTypeError::new_err(format!(
+            "add_signal_handler() missing required argument: '{missing}'"
+        )));
+    };
+    debug::refuse_coroutine(py, callback, "add_signal_handler")?;
+    let number = check_signal(signal)?;
+    slf.check_closed()?;
+    hold(slf, py).map_err(|error| {
+        if error.is_instance_of::<PyValueError>(py) || error.is_instance_of::<PyOSError>(py) {
+            PyRuntimeError::new_err(error.value(py).to_string())
+        } else {
+            error
+        }
+    })?;
+    let data = Handle::new(
+        Obj::from(callback),
+        Arguments::collect(args.positional_from(2)),
+        context_copy_current(py)?,
+        slf.clone(),
+        Kind::Persistent,
+    );
+    let handle = Ref::create(py, data)?;
+    if slf.debug() {
+        handle.record_source(py)?;
+    }
+    let previous = slf.signals.handlers.borrow_mut().insert(number, handle);
+    drop(previous);
+    catch(py, number).map_err(|error| {
+        drop(slf.signals.take_handler(number));
+        match release(slf, py) {
+            Ok(()) => cannot_be_caught(py, number, error),
+            Err(error) => error,
+        }
+    })
+}
+
+/// Has the interpreter catch the signal, without interrupting system calls.
+fn catch(py: Python<'_>, signal: i32) -> PyResult<()> {
+    let module = py.import("signal")?;
+    module.call_method1("signal", (signal, wrap_pyfunction!(do_nothing, py)?))?;
+    module.call_method1("siginterrupt", (signal, false))?;
+    Ok(())
+}
+
+/// Makes the signal do again what it does in a Python program by itself.
+fn reset(py: Python<'_>, signal: i32) -> PyResult<()> {
+    let module = py.import("signal")?;
+    let is_interrupt = module.getattr("SIGINT")?.eq(signal)?;
+    let handler = module.getattr(if is_interrupt {
+        "default_int_handler"
+    } else {
+        "SIG_DFL"
+    })?;
+    module
+        .call_method1("signal", (signal, handler))
+        .map_err(|error| cannot_be_caught(py, signal, error))?;
+    Ok(())
+}
+
+/// Removes the handler of a signal: whether there was one.
+fn remove(slf: &Ref<Loop>, py: Python<'_>, signal: i32) -> PyResult<bool> {
+    let Some(handle) = slf.signals.take_handler(signal) else {
+        return Ok(false);
+    };
+    drop(handle);
+    reset(py, signal)?;
+    release(slf, py)?;
+    Ok(true)
+}
+
+/// The loop is being closed: gives back all that concerns signals, whatever goes wrong with one of them.
+pub(super) fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    let handlers = slf.signals.handlers.take();
+    let pipe = slf.signals.pipe.take();
+    let mut result = Ok(());
+    if let Some(pipe) = &pipe {
+        drop(slf.reactor().deregister(pipe.token));
+        result = unlink(py, pipe.writer.as_raw_fd());
+    }
+    if !handlers.is_empty() && is_finalizing(py)? {
+        return result.and(warn_of_handlers(slf, py));
+    }
+    for signal in handlers.keys() {
+        result = result.and(reset(py, *signal));
+    }
+    result
+}
+
+/// Whether the interpreter is about to end: its signal module may be gone already.
+fn is_finalizing(py: Python<'_>) -> PyResult<bool> {
+    py.import("sys")?.call_method0("is_finalizing")?.is_truthy()
+}
+
+fn warn_of_handlers(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    let message = format!(
+        "Closing the loop {} on interpreter shutdown stage, skipping signal handlers removal",
+        slf.bind(py).repr()?
+    );
+    let kwargs = PyDict::new(py);
+    kwargs.set_item("source", slf.bind(py))?;
+    let category = py.get_type::<PyResourceWarning>();
+    py.import("warnings")?
+        .call_method("warn", (message, category), Some(&kwargs))?;
+    Ok(())
+}
+
+pub(super) fn define(table: &mut MethodTable<Loop>) {
+    table
+        .method(
+            c"add_signal_handler",
+            c"add_signal_handler($self, sig, callback, /, *args)\n--\n\nCall callback(*args) in the loop whenever the signal comes. RuntimeError outside of the main thread.",
+            add_signal_handler,
+        )
+        .fast_onearg(
+            c"remove_signal_handler",
+            c"remove_signal_handler($self, sig, /)\n--\n\nRemove the handler of a signal; whether there was one.",
+            |slf, signal| {
+                let number = check_signal(signal)?;
+                remove(slf, signal.py(), number)
+            },
+        );
+}

@@ -1,0 +1,73 @@
+//! What this version leaves out: methods that raise NotImplementedError, with the method's name, when they are awaited.
+
+use pyo3::exceptions::PyNotImplementedError;
+use pyo3::prelude::*;
+
+use super::Loop;
+use crate::coroutine;
+use crate::ffi::{MethodTable, Obj};
+
+/// A coroutine that raises NotImplementedError.
+fn refuse(py: Python<'_>, name: &'static str) -> PyResult<Obj> {
+    coroutine::create(py, name, async move {
+        Err(PyNotImplementedError::new_err(format!(
+            "{name}() is not supported yet"
+        )))
+    })
+}
+
+/// One method for each name and signature.
+macro_rules! unsupported {
+    ($table:expr, $($name:literal ($signature:literal) $doc:literal,)*) => {
+        $($table.method(
+            const { text(concat!($name, "\0")) },
+            const { text(concat!($name, "(", $signature, ")\n--\n\n", $doc, " Not supported yet.\0")) },
+            |_slf, args| refuse(args.py(), concat!("Loop.", $name)),
+        );)*
+    };
+}
+
+/// A C string from a literal that ends with a 0.
+const fn text(literal: &'static str) -> &'static std::ffi::CStr {
+    match std::ffi::CStr::from_bytes_with_nul(literal.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
+    }
+}
+
+pub(super) fn define(table: &mut MethodTable<Loop>) {
+    unsupported!(
+        table,
+        "create_datagram_endpoint" (
+            "$self, protocol_factory, local_addr=None, remote_addr=None, *, family=0, proto=0, flags=0, \
+             reuse_port=None, allow_broadcast=None, sock=None"
+        ) "Make a datagram transport.",
+        "create_unix_connection" (
+            "$self, protocol_factory, path=None, *, ssl=None, sock=None, server_hostname=None, \
+             ssl_handshake_timeout=None, ssl_shutdown_timeout=None"
+        ) "Connect to a Unix socket.",
+        "create_unix_server" (
+            "$self, protocol_factory, path=None, *, sock=None, backlog=100, ssl=None, ssl_handshake_timeout=None, \
+             ssl_shutdown_timeout=None, start_serving=True, cleanup_socket=True"
+        ) "Serve on a Unix socket.",
+        "connect_read_pipe" ("$self, protocol_factory, pipe") "Read from a pipe.",
+        "connect_write_pipe" ("$self, protocol_factory, pipe") "Write to a pipe.",
+        "subprocess_exec" (
+            "$self, protocol_factory, program, *args, stdin=-1, stdout=-1, stderr=-1, universal_newlines=False, \
+             shell=False, bufsize=0, encoding=None, errors=None, text=None, **kwargs"
+        ) "Run a program.",
+        "subprocess_shell" (
+            "$self, protocol_factory, cmd, *, stdin=-1, stdout=-1, stderr=-1, universal_newlines=False, shell=True, \
+             bufsize=0, encoding=None, errors=None, text=None, **kwargs"
+        ) "Run a shell command.",
+        "sendfile" ("$self, transport, file, offset=0, count=None, *, fallback=True") "Send a file through a transport.",
+        "sock_sendfile" ("$self, sock, file, offset=0, count=None, *, fallback=True") "Send a file through a socket.",
+        "start_tls" (
+            "$self, transport, protocol, sslcontext, *, server_side=False, server_hostname=None, \
+             ssl_handshake_timeout=None, ssl_shutdown_timeout=None"
+        ) "Upgrade a transport to TLS.",
+        "sock_recvfrom" ("$self, sock, bufsize") "Receive a datagram.",
+        "sock_recvfrom_into" ("$self, sock, buf, nbytes=0") "Receive a datagram into a buffer.",
+        "sock_sendto" ("$self, sock, data, address") "Send a datagram.",
+    );
+}
