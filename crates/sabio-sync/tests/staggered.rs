@@ -56,6 +56,8 @@ impl Drop for Running<'_> {
     }
 }
 
+type Boxed<'a> = Pin<Box<dyn Future<Output = Result<usize, usize>> + 'a>>;
+
 /// Runs the race, one tick after another. `None` delay means that no head start ever ends.
 fn run(attempts: &[Attempt], delay: Option<u64>) -> Outcome {
     let clock = Clock::default();
@@ -63,7 +65,7 @@ fn run(attempts: &[Attempt], delay: Option<u64>) -> Outcome {
     let running = Cell::new(0);
     let outcome = RefCell::new(None);
     let mut executor = Executor::new();
-    let futures: Vec<Pin<Box<dyn Future<Output = Result<usize, usize>> + '_>>> = attempts
+    let futures: Vec<Boxed<'_>> = attempts
         .iter()
         .copied()
         .enumerate()
@@ -75,7 +77,7 @@ fn run(attempts: &[Attempt], delay: Option<u64>) -> Outcome {
                 let _running = Running(running);
                 clock.until(clock.0.get() + attempt.ticks).await;
                 if attempt.succeeds { Ok(name) } else { Err(name) }
-            }) as Pin<Box<dyn Future<Output = _>>>
+            }) as Boxed<'_>
         })
         .collect();
     executor.spawn(async {

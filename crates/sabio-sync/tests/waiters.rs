@@ -42,14 +42,8 @@ fn tasks_are_woken_in_the_order_in_which_they_came() {
 fn a_cancelled_waiter_passes_its_wake_up_on() {
     let waiters = Waiters::new();
     let mut executor = Executor::new();
-    let first = executor.spawn({
-        let waiters = waiters.clone();
-        async move { waiters.wait().await }
-    });
-    let second = executor.spawn({
-        let waiters = waiters.clone();
-        async move { waiters.wait().await }
-    });
+    let first = executor.spawn(waiters.wait());
+    let second = executor.spawn(waiters.wait());
     executor.run();
     waiters.wake_one();
     executor.cancel(first);
@@ -61,16 +55,10 @@ fn a_cancelled_waiter_passes_its_wake_up_on() {
 fn a_wake_up_meant_for_all_is_not_passed_on() {
     let waiters = Waiters::new();
     let mut executor = Executor::new();
-    let first = executor.spawn({
-        let waiters = waiters.clone();
-        async move { waiters.wait().await }
-    });
+    let first = executor.spawn(waiters.wait());
     executor.run();
     waiters.wake_all();
-    let late = executor.spawn({
-        let waiters = waiters.clone();
-        async move { waiters.wait().await }
-    });
+    let late = executor.spawn(waiters.wait());
     executor.cancel(first);
     executor.run();
     assert!(!executor.is_done(late));

@@ -114,7 +114,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Closes the epoll instance; every registration is gone with it.
+    /// Closes the epoll instance; every registration is gone with it. Blocks while another thread waits.
     ///
     /// In a forked child the descriptor stays open if the parent was waiting when it forked: the lock of
     /// that wait is held for good here.

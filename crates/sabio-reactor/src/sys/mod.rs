@@ -2,7 +2,7 @@
 //!
 //! # What a backend must keep
 //!
-//! The rest of the crate is written against [`Poller`] and [`EventFd`]. There is one backend, epoll
+//! The rest of the crate is written against [`Poller`] and `EventFd`. There is one backend, epoll
 //! on Linux; one for kqueue or IOCP is complete when it keeps these promises:
 //!
 //! 1. **Registrations are named by tokens.** `add` ties a descriptor to a [`Token`](crate::Token);
