@@ -23,7 +23,7 @@ enum Way {
     Write,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     AddHandle(usize, Way, u32),
     RemoveHandle(usize, Way),
