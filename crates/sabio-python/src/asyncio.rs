@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::ffi::{BaseClass, BaseMethod, Global, Obj, call_args};
+use crate::ffi::{BaseClass, BaseMethod, Global, Obj, call_refs};
 
 /// The interpreter's asyncio.
 pub(crate) struct Asyncio {
@@ -100,17 +100,24 @@ impl TaskRegistry {
         #[cfg(Py_3_12)]
         {
             let _ = old;
-            let new = new.cloned().unwrap_or_else(|| Obj::none(py));
-            let previous = call_args(py, &self.swap, &[event_loop.clone(), new])?;
+            let none;
+            let new = match new {
+                Some(new) => new,
+                None => {
+                    none = Obj::none(py);
+                    &none
+                }
+            };
+            let previous = call_refs(py, &self.swap, &[event_loop, new])?;
             Ok((!previous.bind(py).is_none()).then_some(previous))
         }
         #[cfg(not(Py_3_12))]
         {
             if let Some(old) = old {
-                call_args(py, &self.leave, &[event_loop.clone(), old.clone()])?;
+                call_refs(py, &self.leave, &[event_loop, old])?;
             }
             if let Some(new) = new {
-                call_args(py, &self.enter, &[event_loop.clone(), new.clone()])?;
+                call_refs(py, &self.enter, &[event_loop, new])?;
             }
             Ok(old.cloned())
         }
@@ -120,7 +127,7 @@ impl TaskRegistry {
     #[inline]
     pub(crate) fn add_awaiter(&self, py: Python<'_>, future: &Obj, waiter: &Obj) -> PyResult<()> {
         #[cfg(Py_3_14)]
-        call_args(py, &self.add_awaiter, &[future.clone(), waiter.clone()])?;
+        call_refs(py, &self.add_awaiter, &[future, waiter])?;
         let _ = (py, future, waiter);
         Ok(())
     }
@@ -129,7 +136,7 @@ impl TaskRegistry {
     #[inline]
     pub(crate) fn discard_awaiter(&self, py: Python<'_>, future: &Obj, waiter: &Obj) -> PyResult<()> {
         #[cfg(Py_3_14)]
-        call_args(py, &self.discard_awaiter, &[future.clone(), waiter.clone()])?;
+        call_refs(py, &self.discard_awaiter, &[future, waiter])?;
         let _ = (py, future, waiter);
         Ok(())
     }

@@ -52,9 +52,14 @@ static PARKED: Global<Obj> = Global::new();
 
 impl Class for Coroutine {
     const NAME: &'static std::ffi::CStr = c"sabio.Coroutine";
+    const RECYCLED: bool = true;
 
     fn cell() -> &'static ClassCell {
         &COROUTINE
+    }
+
+    fn needs_finalizer(&self) -> bool {
+        matches!(self.life.get(), Life::Created | Life::Suspended)
     }
 
     fn visit(&self, visit: &mut Visit<'_>) {

@@ -197,7 +197,7 @@ fn initialize(
     let py = args.py();
     let base = &asyncio(py)?.future;
     base.class.init(py, slf.as_obj(), args, kwargs)?;
-    let event_loop = base.get_loop.call(py, &[slf.as_obj().clone()])?;
+    let event_loop = base.get_loop.call(py, &[slf.as_obj()])?;
     slf.core
         .event_loop
         .set(Ref::<Loop>::downcast(event_loop.bind(py)).cloned());
@@ -213,7 +213,7 @@ fn set_result(slf: &Ref<Future>, result: &Bound<'_, PyAny>) -> PyResult<()> {
         asyncio(py)?
             .future
             .set_result
-            .call(py, &[slf.as_obj().clone(), result.clone()])
+            .call(py, &[slf.as_obj(), &result])
     };
     if slf.core.state.get() == State::Pending && slf.core.is_native() {
         slf.core
@@ -270,7 +270,7 @@ fn cancel(slf: &Ref<Future>, args: Args<'_, '_>) -> PyResult<Obj> {
         asyncio(py)?
             .future
             .cancel
-            .call(py, &[slf.as_obj().clone(), message.clone()])
+            .call(py, &[slf.as_obj(), &message])
     };
     if slf.core.state.get() == State::Pending && slf.core.is_native() {
         slf.core.finish(slf.as_obj(), State::Cancelled, None, base)
@@ -312,7 +312,7 @@ pub(crate) fn add_callback<T: FutureLike>(
 
 /// `_callbacks` of futures and tasks: the native waiter first, as the callback that it stands for.
 fn callbacks<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
-    let base = asyncio(py)?.future.callbacks.call(py, &[slf.as_obj().clone()])?;
+    let base = asyncio(py)?.future.callbacks.call(py, &[slf.as_obj()])?;
     let Some(waiter) = slf.core().waiter.get() else {
         return Ok(base);
     };
@@ -332,7 +332,7 @@ fn callbacks<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
 /// `await future`.
 pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core().is_native() {
-        return asyncio(py)?.future.iter.call(py, &[slf.as_obj().clone()]);
+        return asyncio(py)?.future.iter.call(py, &[slf.as_obj()]);
     }
     let awaited = match (
         Ref::<Task>::downcast(slf.bind(py)),
@@ -340,7 +340,7 @@ pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<O
     ) {
         (Some(task), _) => Awaited::Task(task.clone()),
         (None, Some(future)) => Awaited::Future(future.clone()),
-        (None, None) => return asyncio(py)?.future.iter.call(py, &[slf.as_obj().clone()]),
+        (None, None) => return asyncio(py)?.future.iter.call(py, &[slf.as_obj()]),
     };
     Ok(Ref::create(
         py,
@@ -436,6 +436,7 @@ static FUTURE_ITERATOR: ClassCell = ClassCell::new();
 
 impl Class for FutureIterator {
     const NAME: &'static std::ffi::CStr = c"sabio._FutureIterator";
+    const RECYCLED: bool = true;
 
     fn cell() -> &'static ClassCell {
         &FUTURE_ITERATOR

@@ -5,8 +5,8 @@
 //! alive although the collector does not look into it. Their `__class__` is asyncio's own, so `isinstance` holds.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::ThreadId;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
@@ -83,15 +83,23 @@ pub(crate) enum Kind {
     ThreadSafe,
 }
 
+/// See [`Handle::origin`].
+#[derive(Clone, Default)]
+struct Origin {
+    source_traceback: Option<Obj>,
+    described: Option<Obj>,
+}
+
 /// The data of a handle. The callback is `None` once it can never run again.
 pub(crate) struct Handle {
     callback: ObjCell,
     args: RefCell<Arguments>,
     context: Obj,
     event_loop: Ref<Loop>,
-    source_traceback: ObjCell,
-    described: ObjCell,
+    /// What debug mode keeps: the stack where the handle was made or, once it is cancelled, its description too.
+    origin: Cell<Option<Box<Origin>>>,
     cancelled: Cell<bool>,
+    running: Cell<bool>,
     kind: Kind,
 }
 
@@ -100,6 +108,7 @@ static HANDLE: ClassCell = ClassCell::new();
 impl Class for Handle {
     const NAME: &'static std::ffi::CStr = c"sabio.Handle";
     const COLLECTED: bool = false;
+    const RECYCLED: bool = true;
     const SUBCLASSABLE: bool = true;
 
     fn cell() -> &'static ClassCell {
@@ -126,9 +135,9 @@ impl Handle {
             args: RefCell::new(args),
             context,
             event_loop,
-            source_traceback: ObjCell::new(None),
-            described: ObjCell::new(None),
+            origin: Cell::new(None),
             cancelled: Cell::new(false),
+            running: Cell::new(false),
             kind,
         }
     }
@@ -141,14 +150,27 @@ impl Handle {
 
     /// Keeps the stack of the caller (debug mode).
     pub(crate) fn record_source(&self, py: Python<'_>) -> PyResult<()> {
-        self.source_traceback
-            .set(Some(crate::event_loop::debug::caller_stack(py)?));
+        let stack = crate::event_loop::debug::caller_stack(py)?;
+        self.change_origin(|origin| origin.source_traceback = Some(stack));
         Ok(())
+    }
+
+    fn change_origin(&self, change: impl FnOnce(&mut Origin)) {
+        let mut origin = self.origin.take().unwrap_or_default();
+        change(&mut origin);
+        self.origin.set(Some(origin));
+    }
+
+    fn origin(&self) -> Origin {
+        let origin = self.origin.take();
+        let copy = origin.as_deref().cloned().unwrap_or_default();
+        self.origin.set(origin);
+        copy
     }
 
     /// The stack that was kept, if any.
     pub(crate) fn source_traceback(&self) -> Option<Obj> {
-        self.source_traceback.get()
+        self.origin().source_traceback
     }
 
     /// The callback, while it may still run.
@@ -188,7 +210,7 @@ impl Handle {
         if slf.event_loop.debug() {
             // The description outlives the callback: a cancelled handle still says in debug mode what it was.
             let described = describe(slf, py)?;
-            slf.described.set(Some(described));
+            slf.change_origin(|origin| origin.described = Some(described));
         }
         slf.cancelled.set(true);
         slf.release();
@@ -198,9 +220,7 @@ impl Handle {
     /// Cancels: the callback will not run.
     pub(crate) fn cancel(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<()> {
         if slf.kind == Kind::ThreadSafe {
-            if let Some(handle) = Ref::<ThreadSafeHandle>::downcast(slf.bind(py)) {
-                handle.wait_until_idle(py);
-            }
+            slf.wait_until_idle(py);
         }
         if Handle::mark_cancelled(slf, py)? {
             if let Some(timer) = Ref::<TimerHandle>::downcast(slf.bind(py)) {
@@ -226,9 +246,13 @@ impl Handle {
         } else {
             slf.args.replace(Arguments::Empty)
         };
-        let busy = (slf.kind == Kind::ThreadSafe).then(|| Busy::start(slf, py));
+        let thread_safe = slf.kind == Kind::ThreadSafe;
+        slf.running.set(thread_safe);
         let result = call_in_context(py, &slf.context, &callback, args.as_slice());
-        drop(busy);
+        if thread_safe {
+            slf.running.set(false);
+            IDLE.signal();
+        }
         match result {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -257,7 +281,7 @@ pub(crate) fn call_in_context(py: Python<'_>, context: &Obj, callback: &Obj, arg
 }
 
 fn describe(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<Obj> {
-    if let Some(described) = slf.described.get() {
+    if let Some(described) = slf.origin().described {
         return Ok(described);
     }
     // asyncio's own description of a handle, read from our attributes: the words differ between versions.
@@ -290,9 +314,9 @@ fn define_handle(table: &mut MethodTable<Handle>) {
             c"cancelled",
             c"cancelled($self, /)\n--\n\nWhether the handle was cancelled.",
             |slf, py| {
-                if let Some(handle) = Ref::<ThreadSafeHandle>::downcast(slf.bind(py)) {
-                    handle.wait_until_idle(py);
-                }
+                if slf.kind == Kind::ThreadSafe {
+ slf.wait_until_idle(py);
+ }
                 Ok(slf.cancelled.get())
             },
         )
@@ -317,7 +341,11 @@ fn define_handle(table: &mut MethodTable<Handle>) {
         .getter(
             c"__class__",
             c"The class of asyncio that this handle stands for.",
-            |_slf, py| Ok(asyncio(py)?.handle.clone()),
+            |slf, py| {
+                let asyncio = asyncio(py)?;
+                let thread_safe = slf.kind == Kind::ThreadSafe;
+                Ok(if thread_safe { asyncio.thread_safe_handle.clone() } else { asyncio.handle.clone() })
+            },
         )
         .getter(
             c"_callback",
@@ -343,12 +371,12 @@ fn define_handle(table: &mut MethodTable<Handle>) {
         .getter(
             c"_repr",
             c"The description that was kept when the handle was cancelled in debug mode.",
-            |slf, _py| Ok(slf.described.get()),
+            |slf, _py| Ok(slf.origin().described),
         )
         .getter(
             c"_source_traceback",
             c"The stack where the handle was made (debug mode), or None.",
-            |slf, _py| Ok(slf.source_traceback.get()),
+            |slf, _py| Ok(slf.origin().source_traceback),
         );
 }
 
@@ -462,80 +490,55 @@ fn define_timer_handle(table: &mut MethodTable<TimerHandle>) {
         );
 }
 
-/// Who runs a thread-safe handle right now. Shared with threads that wait for the end of the run.
-#[derive(Default)]
-struct Runner {
-    thread: Mutex<Option<ThreadId>>,
-    idle: Condvar,
+/// Wakes the threads that wait for the end of a thread-safe handle's run. Shared by all loops: such waits are rare.
+struct IdleSignal {
+    /// How many threads wait. Changed and read under the GIL.
+    waiting: AtomicUsize,
+    /// Counts the runs that ended while somebody waited.
+    ended: Mutex<u64>,
+    changed: Condvar,
 }
 
-/// The data of the handle that `call_soon_threadsafe` gives, behind that of a [`Handle`].
-#[derive(Default)]
-pub(crate) struct ThreadSafeHandle {
-    runner: Arc<Runner>,
-}
+static IDLE: IdleSignal = IdleSignal { waiting: AtomicUsize::new(0), ended: Mutex::new(0), changed: Condvar::new() };
 
-static THREAD_SAFE_HANDLE: ClassCell = ClassCell::new();
-
-impl Class for ThreadSafeHandle {
-    const NAME: &'static std::ffi::CStr = c"sabio._ThreadSafeHandle";
-    const PLAIN: bool = false;
-    const COLLECTED: bool = false;
-
-    fn cell() -> &'static ClassCell {
-        &THREAD_SAFE_HANDLE
+impl IdleSignal {
+    fn ended(&self) -> u64 {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn visit(&self, _visit: &mut Visit<'_>) {}
-
-    fn clear(&self) {}
-}
-
-impl Derived for ThreadSafeHandle {
-    type Parent = Handle;
-}
-
-impl ThreadSafeHandle {
-    /// Blocks, without the GIL, while another thread runs the callback.
-    fn wait_until_idle(&self, py: Python<'_>) {
-        let runner = Arc::clone(&self.runner);
-        let busy =
-            |thread: &Option<ThreadId>| thread.is_some_and(|thread| thread != std::thread::current().id());
-        if !busy(&runner.thread.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return;
+    /// A run has ended.
+    #[inline]
+    fn signal(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            self.changed.notify_all();
         }
+    }
+
+    /// Blocks, without the GIL, until a run has ended.
+    fn wait(&self, py: Python<'_>) {
+        let before = self.ended();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         py.detach(|| {
-            let mut thread = runner.thread.lock().unwrap_or_else(PoisonError::into_inner);
-            while busy(&thread) {
-                thread = runner.idle.wait(thread).unwrap_or_else(PoisonError::into_inner);
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            while *ended == before {
+                ended = self.changed.wait(ended).unwrap_or_else(PoisonError::into_inner);
             }
         });
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Marks a thread-safe handle as running for as long as it lives.
-struct Busy(Option<Arc<Runner>>);
-
-impl Busy {
-    fn start(slf: &Ref<Handle>, py: Python<'_>) -> Busy {
-        let runner = Ref::<ThreadSafeHandle>::downcast(slf.bind(py)).map(|handle| Arc::clone(&handle.runner));
-        if let Some(runner) = &runner {
-            *runner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::thread::current().id());
-        }
-        Busy(runner)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if let Some(runner) = &self.0 {
-            *runner.thread.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            runner.idle.notify_all();
+impl Handle {
+    /// Blocks while another thread runs this thread-safe handle.
+    fn wait_until_idle(&self, py: Python<'_>) {
+        while self.running.get() && !self.event_loop.is_running_here() {
+            IDLE.wait(py);
         }
     }
 }
 
-/// Builds the three classes and adds the two public ones to the module.
+/// Builds both classes and adds them to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let handle = ClassBuilder::<Handle>::new(
@@ -551,15 +554,6 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     .members(define_timer_handle)
     .comparison(compare_timers)
     .hash(|slf, py| slf.when.into_pyobject(py)?.hash())
-    .build(py, &Base::Native(handle.clone()))?;
-    ClassBuilder::<ThreadSafeHandle>::new(
-        c"What loop.call_soon_threadsafe() gives: cancel() and cancelled() wait while another thread runs the callback.",
-    )
-    .members(|table| {
-        table.getter(c"__class__", c"The class of asyncio that this handle stands for.", |_slf, py| {
-            Ok(asyncio(py)?.thread_safe_handle.clone())
-        });
-    })
     .build(py, &Base::Native(handle.clone()))?;
     let add = |class: &Bound<'_, PyType>| module.add(class.name()?, class);
     add(&handle)?;

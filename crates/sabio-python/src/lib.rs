@@ -25,7 +25,7 @@ mod _sabio {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::names::init(module.py());
+        crate::names::init(module.py())?;
         crate::asyncio::init(module.py())?;
         crate::socket_module::init(module.py())?;
         crate::handle::init(module)?;

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::ffi::{Global, Obj};
 
@@ -30,14 +30,36 @@ impl Deref for Name {
     }
 }
 
+/// The names of the keywords of a call.
+pub(crate) struct KeywordNames(Obj);
+
+impl KeywordNames {
+    /// The tuple, bound to the interpreter.
+    #[inline]
+    pub(crate) fn tuple<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyTuple> {
+        match self.0.bind(py).cast::<PyTuple>() {
+            Ok(tuple) => tuple,
+            Err(_) => unreachable!("made as a tuple"),
+        }
+    }
+}
+
 macro_rules! names {
     ($($field:ident = $text:literal,)*) => {
         /// One interned string a field.
-        pub(crate) struct Names { $(pub(crate) $field: Name,)* }
+        pub(crate) struct Names {
+            $(pub(crate) $field: Name,)*
+            /// The keyword `context` alone, as the names of a call.
+            pub(crate) only_context: KeywordNames,
+        }
 
         impl Names {
-            fn new(py: Python<'_>) -> Names {
-                Names { $($field: Name(Obj::from(PyString::intern(py, $text))),)* }
+            fn new(py: Python<'_>) -> PyResult<Names> {
+                let context = PyString::intern(py, "context");
+                Ok(Names {
+                    $($field: Name(Obj::from(PyString::intern(py, $text))),)*
+                    only_context: KeywordNames(Obj::from(PyTuple::new(py, [context])?)),
+                })
             }
         }
     };
@@ -95,6 +117,7 @@ pub(crate) fn names(py: Python<'_>) -> PyResult<&'static Names> {
 }
 
 /// Interns the names; called once by the module.
-pub(crate) fn init(py: Python<'_>) {
-    NAMES.set(py, Names::new(py));
+pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
+    NAMES.set(py, Names::new(py)?);
+    Ok(())
 }

@@ -36,11 +36,7 @@ pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>, input
         return Ok(());
     }
     enter(py, event_loop, &task)?;
-    let result = advance(py, event_loop, &task, input);
-    if task.core().state() != State::Pending {
-        leave(py, event_loop)?;
-    }
-    result
+    advance(py, event_loop, &task, input)
 }
 
 /// Takes the first step of a new task at once, inside whatever runs now (PEP-less: asyncio's eager tasks, 3.12).
@@ -76,6 +72,7 @@ pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Tas
 #[inline]
 fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
     let outer = set_current(Some(task.clone()));
+    event_loop.task_entered.set(true);
     if outer.as_ref().is_some_and(|outer| outer.same(task)) {
         return Ok(());
     }
@@ -96,8 +93,8 @@ fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<(
 }
 
 /// Leaves the task that was stepped last, if any is still current: no task is current afterwards.
-#[inline]
 pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    event_loop.task_entered.set(false);
     match set_current::<Task>(None) {
         None => Ok(()),
         Some(task) => leave_task(py, event_loop, &task),

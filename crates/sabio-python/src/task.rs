@@ -15,7 +15,7 @@ use crate::event_loop::{Loop, Ready};
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, LocalWake, MethodTable, Obj, ObjCell,
 };
-use crate::ffi::{Ref, Visit, call_args, call_method, call0, call1, context_copy_current};
+use crate::ffi::{Ref, Visit, call_method, call0, call1, context_copy_current};
 use crate::future::{FutureCore, FutureLike, State, define_common, iterate};
 use crate::names::names;
 use crate::step;
@@ -172,19 +172,18 @@ impl Task {
     /// Ends the task with a result.
     pub(crate) fn complete(slf: &Ref<Task>, py: Python<'_>, result: Obj) -> PyResult<()> {
         let base = &asyncio(py)?.future.set_result;
-        let args = [slf.as_obj().clone(), result.clone()];
-        slf.core.finish(slf.as_obj(), State::Finished, Some(result), || {
-            base.call(py, &args)
-        })?;
+        let kept = result.clone();
+        slf.core.finish(slf.as_obj(), State::Finished, Some(kept), || {
+ base.call(py, &[slf.as_obj(), &result])
+ })?;
         Ok(())
     }
 
     /// Ends the task with an exception.
     pub(crate) fn fail(slf: &Ref<Task>, py: Python<'_>, exception: &Obj) -> PyResult<()> {
         let base = &asyncio(py)?.future.set_exception;
-        let args = [slf.as_obj().clone(), exception.clone()];
         slf.core
-            .finish(slf.as_obj(), State::Finished, None, || base.call(py, &args))?;
+            .finish(slf.as_obj(), State::Finished, None, || base.call(py, &[slf.as_obj(), exception]))?;
         Ok(())
     }
 
@@ -194,7 +193,7 @@ impl Task {
         let base = &asyncio(py)?.future.cancel;
         let message = slf.cancel_message.get().unwrap_or_else(|| Obj::none(py));
         slf.core.finish(slf.as_obj(), State::Cancelled, None, || {
-            base.call(py, &[slf.as_obj().clone(), message])
+            base.call(py, &[slf.as_obj(), &message])
         })?;
         Ok(())
     }
@@ -229,19 +228,20 @@ fn adopt(py: Python<'_>, task: &Ref<Task>, event_loop: &Ref<Loop>, spawn: Spawn)
         None => context_copy_current(py)?,
     };
     let names = names(py)?;
-    let kwargs = PyDict::new(py);
-    kwargs.set_item(names.loop_.bind(py), event_loop.bind(py))?;
+    let kwargs = event_loop.task_kwargs(py)?;
     kwargs.set_item(names.context.bind(py), context.bind(py))?;
     if let Some(name) = &name {
         kwargs.set_item(names.name.bind(py), name.bind(py))?;
     }
     let args = PyTuple::new(py, [coro.bind(py)])?;
     let outer = event_loop.expect_first_step(context.as_ptr());
-    let initialised = asyncio(py)?
-        .task
-        .class
-        .init(py, task.as_obj(), &args, Some(&kwargs));
+    let initialised = asyncio(py)?.task.class.init(py, task.as_obj(), &args, Some(&kwargs));
     event_loop.expect_first_step(outer);
+    if name.is_some() {
+        kwargs.del_item(names.name.bind(py))?;
+    }
+    kwargs.set_item(names.context.bind(py), py.None())?;
+    event_loop.return_task_kwargs(kwargs);
     initialised?;
     task.coro.set(Some(coro));
     task.context.set(Some(context));
@@ -321,7 +321,7 @@ fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
         return asyncio(py)?
             .task
             .cancel
-            .call(py, &[slf.as_obj().clone(), message])?
+            .call(py, &[slf.as_obj(), &message])?
             .bind(py)
             .is_truthy();
     }
@@ -355,14 +355,14 @@ pub(crate) fn cancel_future(py: Python<'_>, future: &Obj, message: Option<&Obj>)
 
 fn cancelling(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core.is_native() {
-        return asyncio(py)?.task.cancelling.call(py, &[slf.as_obj().clone()]);
+        return asyncio(py)?.task.cancelling.call(py, &[slf.as_obj()]);
     }
     crate::ffi::IntoObj::into_obj(slf.cancels.get(), py)
 }
 
 fn uncancel(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core.is_native() {
-        return asyncio(py)?.task.uncancel.call(py, &[slf.as_obj().clone()]);
+        return asyncio(py)?.task.uncancel.call(py, &[slf.as_obj()]);
     }
     let cancels = slf.cancels.get();
     if cancels > 0 {
@@ -379,7 +379,7 @@ fn outcome(slf: &Ref<Task>, py: Python<'_>, base: &crate::ffi::BaseMethod) -> Py
     if slf.core.is_native() && slf.core.state() == State::Cancelled {
         return Err(PyErr::from_value(slf.make_cancelled_error(py)?.into_bound(py)));
     }
-    base.call(py, &[slf.as_obj().clone()])
+    base.call(py, &[slf.as_obj()])
 }
 
 fn define(table: &mut MethodTable<Task>) {
@@ -410,20 +410,20 @@ fn define(table: &mut MethodTable<Task>) {
             if slf.core.is_native() {
                 slf.make_cancelled_error(py)
             } else {
-                asyncio(py)?.future.make_cancelled_error.call(py, &[slf.as_obj().clone()])
+                asyncio(py)?.future.make_cancelled_error.call(py, &[slf.as_obj()])
             }
         })
         .getter(c"_fut_waiter", c"The future that the task waits for, or None.", |slf, py| {
             if slf.core.is_native() {
                 return Ok(slf.fut_waiter.get());
             }
-            Ok(Some(asyncio(py)?.task.fut_waiter.call(py, &[slf.as_obj().clone()])?))
+            Ok(Some(asyncio(py)?.task.fut_waiter.call(py, &[slf.as_obj()])?))
         })
         .getter(c"_must_cancel", c"Whether the next step throws CancelledError.", |slf, py| {
             if slf.core.is_native() {
                 return crate::ffi::IntoObj::into_obj(slf.must_cancel.get(), py);
             }
-            asyncio(py)?.task.must_cancel.call(py, &[slf.as_obj().clone()])
+            asyncio(py)?.task.must_cancel.call(py, &[slf.as_obj()])
         })
         .attribute(
             c"_cancel_message",
@@ -477,6 +477,5 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     .awaitable(iterate::<Task>)
     .build(py, &Base::Native(base))?;
     module.add("Task", class)?;
-    let _ = call_args;
     Ok(())
 }

@@ -89,6 +89,8 @@ pub(crate) struct Loop {
     thread_ident: Cell<u64>,
     waiting: Cell<bool>,
     stopping: Cell<bool>,
+    /// Whether a task is still entered after its step: see `step`.
+    pub(crate) task_entered: Cell<bool>,
     closed: Cell<bool>,
     fork: ForkMark,
 
@@ -105,6 +107,7 @@ pub(crate) struct Loop {
     first_step: Cell<*mut PyObject>,
     no_args: Obj,
     loop_kwargs: ObjCell,
+    task_kwargs: ObjCell,
 }
 
 static LOOP: ClassCell = ClassCell::new();
@@ -145,6 +148,7 @@ impl Class for Loop {
             &self.default_executor,
             &self.asyncgens,
             &self.loop_kwargs,
+            &self.task_kwargs,
         ] {
             visit.slot(slot);
         }
@@ -159,6 +163,7 @@ impl Class for Loop {
             &self.task_factory,
             &self.asyncgens,
             &self.loop_kwargs,
+            &self.task_kwargs,
         ] {
             slot.set(None);
         }
@@ -193,6 +198,7 @@ impl Loop {
             thread_ident: Cell::new(0),
             waiting: Cell::new(false),
             stopping: Cell::new(false),
+            task_entered: Cell::new(false),
             closed: Cell::new(false),
             fork: ForkMark::new(),
             debug: Cell::new(debug),
@@ -207,6 +213,7 @@ impl Loop {
             first_step: Cell::new(std::ptr::null_mut()),
             no_args: PyTuple::empty(py).into(),
             loop_kwargs: ObjCell::new(None),
+            task_kwargs: ObjCell::new(None),
         })
     }
 
@@ -330,6 +337,12 @@ impl Loop {
 }
 
 impl Ref<Loop> {
+    /// Before Python code runs outside of a step: no task is current afterwards.
+    #[inline]
+    pub(crate) fn leave_task(&self, py: Python<'_>) -> PyResult<()> {
+        if self.task_entered.get() { crate::step::leave(py, self) } else { Ok(()) }
+    }
+
     /// `{"loop": self}`, made once.
     #[inline]
     pub(crate) fn loop_kwargs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -343,6 +356,27 @@ impl Ref<Loop> {
             }
         };
         Ok(kwargs)
+    }
+}
+
+impl Ref<Loop> {
+    /// `{"loop": self}` for the initialiser of a task, to which the caller adds: taken out while it is used.
+    #[inline]
+    pub(crate) fn task_kwargs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        match self.task_kwargs.take() {
+            Some(kwargs) => Ok(kwargs.into_bound(py).cast_into::<PyDict>()?),
+            None => {
+                let kwargs = PyDict::new(py);
+                kwargs.set_item(names(py)?.loop_.bind(py), self.bind(py))?;
+                Ok(kwargs)
+            }
+        }
+    }
+
+    /// Gives the dict of [`Ref::task_kwargs`] back, for the next task.
+    #[inline]
+    pub(crate) fn return_task_kwargs(&self, kwargs: Bound<'_, PyDict>) {
+        self.task_kwargs.set(Some(Obj::from(kwargs)));
     }
 }
 

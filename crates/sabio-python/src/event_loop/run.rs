@@ -85,11 +85,11 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> PyResult<()> {
         Ready::Wakeup(task, future) => step::run(py, slf, task, Input::Done(future)),
         Ready::Throw(task, exception) => step::run(py, slf, task, Input::Throw(exception)),
         Ready::Call(handle) => {
-            step::leave(py, slf)?;
+            slf.leave_task(py)?;
             Handle::run(&handle, py)
         }
         Ready::Resolve(waiter) => {
-            step::leave(py, slf)?;
+            slf.leave_task(py)?;
             waiter.resolve(py)
         }
         Ready::Event {
@@ -97,11 +97,11 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> PyResult<()> {
             readable,
             writable,
         } => {
-            step::leave(py, slf)?;
+            slf.leave_task(py)?;
             source.ready(py, slf, readable, writable)
         }
         Ready::Job(job) => {
-            step::leave(py, slf)?;
+            slf.leave_task(py)?;
             job(py, slf)
         }
     }
@@ -133,7 +133,10 @@ impl Loop {
         } else {
             match slf.pace.turn() {
                 Look::Nothing => {}
-                Look::Timers(now) => slf.expire_timers(py, now),
+                Look::Timers(now) => {
+                    slf.expire_timers(py, now);
+                    py.check_signals()?;
+                }
                 Look::Poller => Loop::poll(slf, py)?,
             }
         }
@@ -147,7 +150,7 @@ impl Loop {
             }
             Loop::uncork(slf, py)?;
         }
-        py.check_signals()
+        Ok(())
     }
 
     /// Asks the poller, waiting if nothing is ready, and puts what it says and the timers that are due on the ready
@@ -167,7 +170,7 @@ impl Loop {
         let waited = if timeout == Some(Duration::ZERO) {
             slf.reactor.poller().wait(&mut events, timeout)
         } else {
-            step::leave(py, slf)?;
+            slf.leave_task(py)?;
             slf.waiting.set(true);
             let poller = slf.reactor.poller();
             let waited = py.detach(|| poller.wait(&mut events, timeout));
@@ -193,7 +196,8 @@ impl Loop {
         slf.pace.polled(now);
         slf.expire_timers(py, now);
         waited.map_err(os_error)?;
-        Ok(())
+        // Python code sees signals by itself; only a loop that waits, or runs none, has to ask.
+        py.check_signals()
     }
 
     /// Puts the timers that are due on the ready queue.
@@ -254,7 +258,7 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
             }
         };
     }
-    let left = step::leave(py, slf).and(Loop::uncork(slf, py));
+    let left = slf.leave_task(py).and_then(|()| Loop::uncork(slf, py));
     slf.stopping.set(false);
     slf.thread.set(None);
     let cleaned = events

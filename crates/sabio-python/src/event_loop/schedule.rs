@@ -6,7 +6,7 @@ use sabio_reactor::Nanos;
 
 use super::{Loop, Ready, debug};
 use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature, context_copy_current};
-use crate::handle::{Arguments, Handle, Kind, ThreadSafeHandle, TimerHandle};
+use crate::handle::{Arguments, Handle, Kind, TimerHandle};
 use crate::names::names;
 use crate::task::{Task, Wakeup};
 
@@ -140,7 +140,7 @@ fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         slf.clone(),
         Kind::ThreadSafe,
     );
-    let handle = Ref::create_derived(py, data, ThreadSafeHandle::default())?.into_parent();
+    let handle = Ref::create(py, data)?;
     if slf.debug() {
         handle.record_source(py)?;
     }

@@ -8,7 +8,7 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use super::call::call_args;
+use super::call::call_refs;
 use super::method::enter;
 use super::object::Obj;
 
@@ -73,8 +73,8 @@ impl BaseMethod {
 
     /// `method(object, *args)`: the first of `args` is the object.
     #[inline]
-    pub(crate) fn call(&self, py: Python<'_>, args: &[Obj]) -> PyResult<Obj> {
-        call_args(py, &self.0, args)
+    pub(crate) fn call(&self, py: Python<'_>, args: &[&Obj]) -> PyResult<Obj> {
+        call_refs(py, &self.0, args)
     }
 
     /// The descriptor itself.

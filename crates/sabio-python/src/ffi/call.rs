@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::object::Obj;
 
@@ -33,6 +34,30 @@ pub(crate) fn call1(py: Python<'_>, callable: &Obj, arg: &Obj) -> PyResult<Obj> 
 
 /// `callable(*args)`.
 #[inline]
+pub(crate) fn call_refs(py: Python<'_>, callable: &Obj, args: &[&Obj]) -> PyResult<Obj> {
+    if args.len() > STACK_ARGS {
+        return Err(pyo3::exceptions::PySystemError::new_err("too many arguments for a native call"));
+    }
+    let mut vector = [const { MaybeUninit::<*mut py_ffi::PyObject>::uninit() }; STACK_ARGS + 1];
+    for (place, arg) in vector[1..].iter_mut().zip(args) {
+        place.write(arg.as_ptr());
+    }
+    // SAFETY: attached; the vector holds the live arguments behind one word that the callee may overwrite.
+    unsafe {
+        Obj::from_owned_or_err(
+            py,
+            py_ffi::PyObject_Vectorcall(
+                callable.as_ptr(),
+                vector[1..].as_ptr().cast(),
+                args.len() | py_ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+                std::ptr::null_mut(),
+            ),
+        )
+    }
+}
+
+/// `callable(*args)`.
+#[inline]
 pub(crate) fn call_args(py: Python<'_>, callable: &Obj, args: &[Obj]) -> PyResult<Obj> {
     with_vector(args, |vector, count| {
         // SAFETY: attached; the vector holds `count` live arguments behind one word that the callee may overwrite.
@@ -48,6 +73,32 @@ pub(crate) fn call_args(py: Python<'_>, callable: &Obj, args: &[Obj]) -> PyResul
             )
         }
     })
+}
+
+/// `callable(*args, **keywords)`: the values of the keywords stand at the end of `args`, their names in the tuple.
+#[inline]
+pub(crate) fn call_keywords(py: Python<'_>, callable: &Obj, args: &[&Obj], names: &Bound<'_, PyTuple>) -> PyResult<Obj> {
+    let keywords = names.len();
+    if args.len() > STACK_ARGS || keywords > args.len() {
+        return Err(pyo3::exceptions::PySystemError::new_err("wrong number of arguments for a native call"));
+    }
+    let mut vector = [std::ptr::null_mut(); STACK_ARGS + 1];
+    for (place, arg) in vector[1..].iter_mut().zip(args) {
+        *place = arg.as_ptr();
+    }
+    // SAFETY: attached; the vector holds the live arguments, of which the last `keywords` belong to the names, behind
+    // one word that the callee may overwrite.
+    unsafe {
+        Obj::from_owned_or_err(
+            py,
+            py_ffi::PyObject_Vectorcall(
+                callable.as_ptr(),
+                vector.as_ptr().add(1),
+                (args.len() - keywords) | py_ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+                names.as_ptr(),
+            ),
+        )
+    }
 }
 
 /// `receiver.name(*args)`; `name` is an interned string.

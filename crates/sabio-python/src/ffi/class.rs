@@ -5,6 +5,7 @@
 //! else sees the object and dropped when the object is deallocated; in between it is only lent shared.
 
 use std::alloc::Layout;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -27,6 +28,14 @@ pub(crate) trait Class: Sized + 'static {
     const PLAIN: bool = true;
     /// Whether instances take part in garbage collection (a class on top of a collected base always does).
     const COLLECTED: bool = true;
+    /// Whether the memory of freed instances is kept for new ones: for plain classes whose instances come and go all
+    /// the time.
+    const RECYCLED: bool = false;
+    /// Whether the finalizer has anything to do for an instance that is about to be freed.
+    fn needs_finalizer(&self) -> bool {
+        true
+    }
+
     /// Whether Python code may derive from the class.
     const SUBCLASSABLE: bool = false;
 
@@ -46,6 +55,48 @@ pub(crate) struct ClassCell {
     base: AtomicPtr<py_ffi::PyTypeObject>,
     offset: AtomicUsize,
     slots: OnceLock<Vec<usize>>,
+    spare: Spare,
+}
+
+/// Memory of freed instances of a class, to be used again: a stack of untracked blocks whose contents are dead.
+struct Spare {
+    blocks: UnsafeCell<[*mut py_ffi::PyObject; SPARE_BLOCKS]>,
+    count: Cell<usize>,
+}
+
+/// How many freed instances a class keeps at most.
+const SPARE_BLOCKS: usize = 64;
+
+// SAFETY: touched only by functions that run under the GIL (allocation and deallocation of Python objects).
+unsafe impl Sync for Spare {}
+
+impl Spare {
+    const fn new() -> Spare {
+        Spare { blocks: UnsafeCell::new([std::ptr::null_mut(); SPARE_BLOCKS]), count: Cell::new(0) }
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<*mut py_ffi::PyObject> {
+        let count = self.count.get();
+        if count == 0 {
+            return None;
+        }
+        self.count.set(count - 1);
+        // SAFETY: under the GIL nobody else touches the array, and `count` blocks are filled.
+        Some(unsafe { (&*self.blocks.get())[count - 1] })
+    }
+
+    #[inline]
+    fn push(&self, block: *mut py_ffi::PyObject) -> bool {
+        let count = self.count.get();
+        if count == SPARE_BLOCKS {
+            return false;
+        }
+        // SAFETY: under the GIL nobody else touches the array.
+        unsafe { (&mut *self.blocks.get())[count] = block };
+        self.count.set(count + 1);
+        true
+    }
 }
 
 impl ClassCell {
@@ -56,6 +107,7 @@ impl ClassCell {
             base: AtomicPtr::new(std::ptr::null_mut()),
             offset: AtomicUsize::new(0),
             slots: OnceLock::new(),
+            spare: Spare::new(),
         }
     }
 
@@ -430,9 +482,25 @@ fn slot_offsets(class: &Bound<'_, PyType>) -> Vec<usize> {
 impl<T: Class> Ref<T> {
     /// A new instance of exactly `T`'s class. MemoryError.
     #[inline]
-    pub(crate) fn create(_py: Python<'_>, data: T) -> PyResult<Ref<T>> {
+    pub(crate) fn create(py: Python<'_>, data: T) -> PyResult<Ref<T>> {
+        let cell = T::cell();
+        if T::RECYCLED {
+            const { assert!(T::PLAIN || !T::RECYCLED, "only plain classes can be recycled") };
+            if let Some(block) = cell.spare.pop() {
+                // SAFETY: the block has the size of `T`'s exact class and is untracked; its header is made anew, its
+                // data written, and its list of weak references was emptied when it was freed.
+                unsafe {
+                    py_ffi::PyObject_Init(block, cell.class_ptr());
+                    data_ptr::<T>(block).write(data);
+                    if T::COLLECTED {
+                        py_ffi::PyObject_GC_Track(block.cast());
+                    }
+                    return Ok(Ref::from_obj(Obj::from_owned(block)));
+                }
+            }
+        }
         // SAFETY: `T`'s own class, built by `ClassBuilder`, lays its instances out for `T`.
-        unsafe { allocate(_py, T::cell().class_ptr(), data) }
+        unsafe { allocate(py, cell.class_ptr(), data) }
     }
 
     /// A new instance of `class`, a Python subclass of `T`'s class. TypeError if it is none, MemoryError.
@@ -672,16 +740,29 @@ unsafe extern "C" fn dealloc<T: Class>(object: *mut py_ffi::PyObject) {
     // part, then the memory. A base with a deallocator of its own frees the memory and the class's reference itself.
     unsafe {
         let class = py_ffi::Py_TYPE(object);
-        if (*class).tp_finalize.is_some() && py_ffi::PyObject_CallFinalizerFromDealloc(object) < 0 {
+        if (*class).tp_finalize.is_some()
+            && (*data_ptr::<T>(object)).needs_finalizer()
+            && py_ffi::PyObject_CallFinalizerFromDealloc(object) < 0
+        {
             return;
         }
         if py_ffi::PyType_GetFlags(class) & py_ffi::Py_TPFLAGS_HAVE_GC != 0 {
             py_ffi::PyObject_GC_UnTrack(object.cast());
         }
-        if (*class).tp_weaklistoffset != 0 {
+        let weaklist = (*class).tp_weaklistoffset;
+        if weaklist > 0 && !(*object.byte_offset(weaklist).cast::<*mut c_void>()).is_null() {
             py_ffi::PyObject_ClearWeakRefs(object);
         }
         data_ptr::<T>(object).drop_in_place();
+        // A block whose finalizer has run carries a mark that the next instance must not inherit.
+        if T::RECYCLED
+            && std::ptr::eq(class, cell.class_ptr())
+            && !(T::COLLECTED && py_ffi::PyObject_GC_IsFinalized(object) != 0)
+            && cell.spare.push(object)
+        {
+            py_ffi::Py_DECREF(class.cast());
+            return;
+        }
         let base = cell.base.load(Ordering::Relaxed);
         match cell.slots.get() {
             Some(slots) => clear_slots(object, slots),

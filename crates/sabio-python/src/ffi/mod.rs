@@ -26,7 +26,7 @@ pub(crate) use audit::audit;
 pub(crate) use base::{BaseClass, BaseMethod, BoundFunction, FunctionDef};
 pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
 pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};
-pub(crate) use call::{Sent, call_args, call_method, call0, call1, send};
+pub(crate) use call::{Sent, call_args, call_keywords, call_method, call_refs, call0, call1, send};
 pub(crate) use cell::{LocalQueue, ObjCell, Slot};
 pub(crate) use class::{Base, Class, ClassBuilder, ClassCell, Derived, Visit};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit};
