@@ -258,7 +258,7 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> PyResult
         if let Some(delegate) = awaiter.0.delegate.get() {
             let none = Obj::none(py);
             let sent = send(py, &delegate, value.unwrap_or(&none));
-            if let Some(sent) = delegated(awaiter, sent) {
+            if let Some(sent) = delegated(awaiter, sent.map_err(PyErr::from)) {
                 suspend(slf, future);
                 return Ok(sent);
             }

@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready};
+use crate::ffi::Outcome;
 use crate::ffi::{
     Args, Base, BoundFunction, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Ref, Sent, Slot,
     Visit,
@@ -105,8 +106,8 @@ impl FutureCore {
         slf: &Obj,
         state: State,
         result: Option<Obj>,
-        end: impl FnOnce() -> PyResult<Obj>,
-    ) -> PyResult<Obj> {
+        end: impl FnOnce() -> Outcome<Obj>,
+    ) -> Outcome<Obj> {
         let waiter = self.waiter.take();
         self.state.set(state);
         self.result.set(result);
@@ -114,7 +115,7 @@ impl FutureCore {
         let event_loop = waiter.event_loop();
         match event_loop {
             Some(event_loop) => {
-                event_loop.push(Ready::Wakeup(waiter, slf.clone()));
+                event_loop.push(Ready::Wakeup(waiter));
                 let ended = end()?;
                 event_loop.check_closed()?;
                 Ok(ended)
@@ -209,12 +210,7 @@ fn initialize(
 fn set_result(slf: &Ref<Future>, result: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = result.py();
     let result = Obj::from(result);
-    let base = || {
-        asyncio(py)?
-            .future
-            .set_result
-            .call(py, &[slf.as_obj(), &result])
-    };
+    let base = || -> Outcome<Obj> { asyncio(py)?.future.set_result.call(py, &[slf.as_obj(), &result]) };
     if slf.core.state.get() == State::Pending && slf.core.is_native() {
         slf.core
             .finish(slf.as_obj(), State::Finished, Some(result.clone()), base)?;
@@ -235,7 +231,7 @@ fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> PyResult<()
     };
     let parked = waiter.and_then(|waiter| waiter.event_loop().map(|event_loop| (waiter, event_loop)));
     if let Some((waiter, event_loop)) = &parked {
-        event_loop.push(Ready::Wakeup(waiter.clone(), slf.as_obj().clone()));
+        event_loop.push(Ready::Wakeup(waiter.clone()));
     }
     match crate::ffi::call_args(py, base, &[slf.as_obj().clone(), Obj::from(exception)]) {
         Ok(_) => {
@@ -255,7 +251,7 @@ fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> PyResult<()
                     slf.core.waiter.set(Some(waiter));
                 }
             }
-            Err(error)
+            Err(error.into())
         }
     }
 }
@@ -266,16 +262,11 @@ fn cancel(slf: &Ref<Future>, args: Args<'_, '_>) -> PyResult<Obj> {
         .only_keyword("cancel", &names(py)?.msg)?
         .or_else(|| args.get(0));
     let message = message.map_or_else(|| Obj::none(py), Obj::from);
-    let base = || {
-        asyncio(py)?
-            .future
-            .cancel
-            .call(py, &[slf.as_obj(), &message])
-    };
+    let base = || -> Outcome<Obj> { asyncio(py)?.future.cancel.call(py, &[slf.as_obj(), &message]) };
     if slf.core.state.get() == State::Pending && slf.core.is_native() {
-        slf.core.finish(slf.as_obj(), State::Cancelled, None, base)
+        Ok(slf.core.finish(slf.as_obj(), State::Cancelled, None, base)?)
     } else {
-        base()
+        Ok(base()?)
     }
 }
 
@@ -332,7 +323,7 @@ fn callbacks<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
 /// `await future`.
 pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core().is_native() {
-        return asyncio(py)?.future.iter.call(py, &[slf.as_obj()]);
+        return Ok(asyncio(py)?.future.iter.call(py, &[slf.as_obj()])?);
     }
     let awaited = match (
         Ref::<Task>::downcast(slf.bind(py)),
@@ -340,7 +331,7 @@ pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<O
     ) {
         (Some(task), _) => Awaited::Task(task.clone()),
         (None, Some(future)) => Awaited::Future(future.clone()),
-        (None, None) => return asyncio(py)?.future.iter.call(py, &[slf.as_obj()]),
+        (None, None) => return Ok(asyncio(py)?.future.iter.call(py, &[slf.as_obj()])?),
     };
     Ok(Ref::create(
         py,

@@ -4,7 +4,7 @@
 //! soon as it can never run again (it ran, it was cancelled, or its loop was closed), so that it cannot keep a cycle
 //! alive although the collector does not look into it. Their `__class__` is asyncio's own, so `isinstance` holds.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -16,61 +16,10 @@ use sabio_reactor::TimerKey;
 use crate::asyncio::asyncio;
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Base, Class, ClassBuilder, ClassCell, Derived, MethodTable, Obj, ObjCell, Ref, Visit, call_args,
+    Arguments, Base, Class, ClassBuilder, ClassCell, Derived, MethodTable, Obj, ObjCell, Ref, Visit,
+    call_args,
 };
 use crate::ffi::{context_enter, context_exit};
-
-/// The arguments of a callback.
-pub(crate) enum Arguments {
-    /// None; also what a handle holds once it has let go of them.
-    Empty,
-    One([Obj; 1]),
-    Two([Obj; 2]),
-    Many(Box<[Obj]>),
-}
-
-impl Arguments {
-    /// The arguments in order.
-    #[inline]
-    pub(crate) fn as_slice(&self) -> &[Obj] {
-        match self {
-            Arguments::Empty => &[],
-            Arguments::One(args) => args,
-            Arguments::Two(args) => args,
-            Arguments::Many(args) => args,
-        }
-    }
-
-    /// Owned references to all of `args`.
-    #[inline]
-    pub(crate) fn collect<'a, 'py: 'a>(
-        mut args: impl ExactSizeIterator<Item = &'a Bound<'py, PyAny>>,
-    ) -> Arguments {
-        match args.len() {
-            0 => Arguments::Empty,
-            1 => match args.next() {
-                Some(one) => Arguments::One([Obj::from(one)]),
-                None => Arguments::Empty,
-            },
-            2 => match (args.next(), args.next()) {
-                (Some(one), Some(two)) => Arguments::Two([Obj::from(one), Obj::from(two)]),
-                _ => Arguments::Empty,
-            },
-            _ => Arguments::Many(args.map(Obj::from).collect()),
-        }
-    }
-}
-
-impl Clone for Arguments {
-    fn clone(&self) -> Arguments {
-        match self {
-            Arguments::Empty => Arguments::Empty,
-            Arguments::One(args) => Arguments::One(args.clone()),
-            Arguments::Two(args) => Arguments::Two(args.clone()),
-            Arguments::Many(args) => Arguments::Many(args.clone()),
-        }
-    }
-}
 
 /// How often a handle runs, and from where it may be cancelled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +42,7 @@ struct Origin {
 /// The data of a handle. The callback is `None` once it can never run again.
 pub(crate) struct Handle {
     callback: ObjCell,
-    args: RefCell<Arguments>,
+    args: Arguments,
     context: Obj,
     event_loop: Ref<Loop>,
     /// What debug mode keeps: the stack where the handle was made or, once it is cancelled, its description too.
@@ -121,18 +70,12 @@ impl Class for Handle {
 }
 
 impl Handle {
-    /// The data of a new handle.
-    #[inline]
-    pub(crate) fn new(
-        callback: Obj,
-        args: Arguments,
-        context: Obj,
-        event_loop: Ref<Loop>,
-        kind: Kind,
-    ) -> Handle {
+    /// The data of a new handle, without arguments: see [`Handle::arguments`].
+    #[inline(always)]
+    pub(crate) fn new(callback: Obj, context: Obj, event_loop: Ref<Loop>, kind: Kind) -> Handle {
         Handle {
             callback: ObjCell::new(Some(callback)),
-            args: RefCell::new(args),
+            args: Arguments::empty(),
             context,
             event_loop,
             origin: Cell::new(None),
@@ -140,6 +83,12 @@ impl Handle {
             running: Cell::new(false),
             kind,
         }
+    }
+
+    /// The arguments, to be filled in when the handle has been made.
+    #[inline(always)]
+    pub(crate) fn arguments(&self) -> &Arguments {
+        &self.args
     }
 
     /// Whether it was cancelled.
@@ -180,17 +129,14 @@ impl Handle {
 
     /// Lets go of callback and arguments.
     pub(crate) fn release(&self) {
-        let callback = self.callback.take();
-        let args = self.args.replace(Arguments::Empty);
-        drop((callback, args));
+        drop(self.callback.take());
+        self.args.clear();
     }
 
     /// What the collector may know of a handle that only the loop refers to.
     pub(crate) fn visit_contents(&self, visit: &mut Visit<'_>) {
         visit.slot(&self.callback);
-        if let Ok(args) = self.args.try_borrow() {
-            args.as_slice().iter().for_each(|arg| visit.obj(arg));
-        }
+        self.args.visit(visit);
         visit.obj(&self.context);
         visit.obj(self.event_loop.as_obj());
     }
@@ -234,40 +180,30 @@ impl Handle {
     /// KeyboardInterrupt, which are returned.
     #[inline]
     pub(crate) fn run(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<()> {
-        let persistent = slf.kind == Kind::Persistent;
-        let callback = if persistent {
-            slf.callback.get()
-        } else {
-            slf.callback.take()
-        };
-        let Some(callback) = callback else { return Ok(()) };
-        let args = if persistent {
-            slf.args.borrow().clone()
-        } else {
-            slf.args.replace(Arguments::Empty)
+        let Some(callback) = slf.callback.get() else {
+            return Ok(());
         };
         let thread_safe = slf.kind == Kind::ThreadSafe;
         slf.running.set(thread_safe);
-        let result = call_in_context(py, &slf.context, &callback, args.as_slice());
+        let result = context_enter(py, &slf.context).and_then(|()| {
+            let result = slf.args.call(py, &callback);
+            context_exit(py, &slf.context)?;
+            result
+        });
         if thread_safe {
             slf.running.set(false);
             IDLE.signal();
         }
-        match result {
+        let handled = match result {
             Ok(_) => Ok(()),
             Err(error) => {
-                if !persistent && !slf.cancelled.get() {
-                    slf.callback.set(Some(callback.clone()));
-                    slf.args.replace(args);
-                }
-                let handled =
-                    crate::event_loop::errors::callback_failed(py, &slf.event_loop, slf, &callback, error);
-                if !persistent {
-                    slf.release();
-                }
-                handled
+                crate::event_loop::errors::callback_failed(py, &slf.event_loop, slf, &callback, error.into())
             }
+        };
+        if slf.kind != Kind::Persistent {
+            slf.release();
         }
+        handled
     }
 }
 
@@ -277,7 +213,7 @@ pub(crate) fn call_in_context(py: Python<'_>, context: &Obj, callback: &Obj, arg
     context_enter(py, context)?;
     let result = call_args(py, callback, args);
     context_exit(py, context)?;
-    result
+    Ok(result?)
 }
 
 fn describe(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<Obj> {
@@ -297,9 +233,9 @@ fn args_tuple(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<Option<Obj>> {
     if slf.callback.is_none() {
         return Ok(None);
     }
-    let args = slf.args.borrow().clone();
+    let args = slf.args.to_vec();
     Ok(Some(
-        PyTuple::new(py, args.as_slice().iter().map(|arg| arg.bind(py)))?.into(),
+        PyTuple::new(py, args.iter().map(|arg| arg.bind(py)))?.into(),
     ))
 }
 
@@ -315,8 +251,8 @@ fn define_handle(table: &mut MethodTable<Handle>) {
             c"cancelled($self, /)\n--\n\nWhether the handle was cancelled.",
             |slf, py| {
                 if slf.kind == Kind::ThreadSafe {
- slf.wait_until_idle(py);
- }
+                    slf.wait_until_idle(py);
+                }
                 Ok(slf.cancelled.get())
             },
         )
@@ -344,7 +280,11 @@ fn define_handle(table: &mut MethodTable<Handle>) {
             |slf, py| {
                 let asyncio = asyncio(py)?;
                 let thread_safe = slf.kind == Kind::ThreadSafe;
-                Ok(if thread_safe { asyncio.thread_safe_handle.clone() } else { asyncio.handle.clone() })
+                Ok(if thread_safe {
+                    asyncio.thread_safe_handle.clone()
+                } else {
+                    asyncio.handle.clone()
+                })
             },
         )
         .getter(
@@ -499,7 +439,11 @@ struct IdleSignal {
     changed: Condvar,
 }
 
-static IDLE: IdleSignal = IdleSignal { waiting: AtomicUsize::new(0), ended: Mutex::new(0), changed: Condvar::new() };
+static IDLE: IdleSignal = IdleSignal {
+    waiting: AtomicUsize::new(0),
+    ended: Mutex::new(0),
+    changed: Condvar::new(),
+};
 
 impl IdleSignal {
     fn ended(&self) -> u64 {

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use crate::asyncio::asyncio;
 use crate::coroutine::is_park_marker;
 use crate::event_loop::{Loop, Ready};
+use crate::ffi::Outcome;
 use crate::ffi::{
     BaseKind, BoundFunction, Obj, Ref, Sent, base_kind, call_method, context_enter, context_exit,
     is_cancelled_error,
@@ -31,7 +32,7 @@ pub(crate) enum Input {
 
 /// Takes one step of `task`. SystemExit and KeyboardInterrupt that leave the coroutine are returned.
 #[inline]
-pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>, input: Input) -> PyResult<()> {
+pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>, input: Input) -> Outcome<()> {
     if task.core().state() != State::Pending {
         return Ok(());
     }
@@ -39,8 +40,29 @@ pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>, input
     advance(py, event_loop, &task, input)
 }
 
+/// Takes the step of a task whose future is done.
+#[inline]
+pub(crate) fn run_woken(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>) -> Outcome<()> {
+    match task.fut_waiter().get() {
+        Some(future) if task.phase().get() == Phase::Waiting => {
+            run(py, event_loop, task, Input::Done(future))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A future calls back the task that waited for it.
+pub(crate) fn wake(event_loop: &Ref<Loop>, task: &Ref<Task>, future: &Bound<'_, PyAny>) {
+    let expected = std::ptr::eq(task.fut_waiter().as_ptr(), future.as_ptr());
+    event_loop.push(if expected {
+        Ready::Wakeup(task.clone())
+    } else {
+        Ready::StepWith(Box::new((task.clone(), Input::Done(Obj::from(future)))))
+    });
+}
+
 /// Takes the first step of a new task at once, inside whatever runs now (PEP-less: asyncio's eager tasks, 3.12).
-pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
+pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
     let registry = &asyncio(py)?.registry;
     let Some(context) = task.context() else {
         return Ok(());
@@ -62,7 +84,7 @@ pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Tas
             registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), previous.as_ref())?;
             result
         }
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     drop(set_current(outer));
     result
@@ -70,7 +92,7 @@ pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Tas
 
 /// Makes `task` current and enters its context, unless it still is.
 #[inline]
-fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
+fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
     let outer = set_current(Some(task.clone()));
     event_loop.task_entered.set(true);
     if outer.as_ref().is_some_and(|outer| outer.same(task)) {
@@ -93,7 +115,7 @@ fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<(
 }
 
 /// Leaves the task that was stepped last, if any is still current: no task is current afterwards.
-pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>) -> Outcome<()> {
     event_loop.task_entered.set(false);
     match set_current::<Task>(None) {
         None => Ok(()),
@@ -101,7 +123,7 @@ pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
     }
 }
 
-fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
+fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
     if let Some(context) = task.context() {
         context_exit(py, &context)?;
     }
@@ -113,7 +135,7 @@ fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyRes
 
 /// Resumes the coroutine of a task that has been entered, and acts on what comes out.
 #[inline]
-fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> PyResult<()> {
+fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> Outcome<()> {
     let Some(coro) = task.coro().get() else {
         return Ok(());
     };
@@ -157,6 +179,7 @@ fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Inpu
             }
         }
         Err(error) => {
+            let error = PyErr::from(error);
             drop(task.coro().take());
             finish_with(py, task, error)
         }
@@ -164,7 +187,7 @@ fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Inpu
 }
 
 /// The exception of a finished future, which counts as retrieved then.
-fn failure(py: Python<'_>, future: &Obj) -> PyResult<Option<Obj>> {
+fn failure(py: Python<'_>, future: &Obj) -> Outcome<Option<Obj>> {
     let bound = future.bind(py);
     let core: Option<&FutureCore> = match Ref::<Future>::downcast_exact(bound) {
         Some(future) => Some(future.core()),
@@ -176,23 +199,26 @@ fn failure(py: Python<'_>, future: &Obj) -> PyResult<Option<Obj>> {
     }
     match call_method(py, future, &names(py)?.result, &[]) {
         Ok(_) => Ok(None),
-        Err(error) => Ok(Some(Obj::from(error.into_value(py).into_bound(py)))),
+        Err(raised) => Ok(Some(Obj::from(PyErr::from(raised).into_value(py).into_bound(py)))),
     }
 }
 
 /// `coro.throw(exception)`.
-fn throw(py: Python<'_>, coro: &Obj, exception: &Obj) -> PyResult<Sent> {
+fn throw(py: Python<'_>, coro: &Obj, exception: &Obj) -> Outcome<Sent> {
     match call_method(py, coro, &names(py)?.throw, &[exception]) {
         Ok(yielded) => Ok(Sent::Next(yielded)),
-        Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
-            Ok(Sent::Return(error.value(py).getattr("value")?.into()))
+        Err(raised) => {
+            let error = PyErr::from(raised);
+            if error.is_instance_of::<PyStopIteration>(py) {
+                return Ok(Sent::Return(error.value(py).getattr("value")?.into()));
+            }
+            Err(error.into())
         }
-        Err(error) => Err(error),
     }
 }
 
 /// Ends the task with what its coroutine raised.
-fn finish_with(py: Python<'_>, task: &Ref<Task>, error: PyErr) -> PyResult<()> {
+fn finish_with(py: Python<'_>, task: &Ref<Task>, error: PyErr) -> Outcome<()> {
     if is_cancelled_error(py, &error, &asyncio(py)?.cancelled_error) {
         return Task::complete_cancelled(task, py, Some(Obj::from(error.into_value(py).into_bound(py))));
     }
@@ -200,14 +226,14 @@ fn finish_with(py: Python<'_>, task: &Ref<Task>, error: PyErr) -> PyResult<()> {
     let exception = Obj::from(error.into_value(py).into_bound(py));
     let failed = Task::fail(task, py, &exception);
     if exit {
-        return Err(PyErr::from_value(exception.into_bound(py)));
+        return Err(PyErr::from_value(exception.into_bound(py)).into());
     }
     failed
 }
 
 /// Acts on what the coroutine yielded: a bare yield, the park marker, a future, or something it should not have.
 #[inline]
-fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> PyResult<()> {
+fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> Outcome<()> {
     let bound = yielded.bind(py);
     if bound.is_none() {
         task.schedule(task);
@@ -235,7 +261,7 @@ fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yield
 }
 
 /// The general case: any object with `_asyncio_future_blocking`.
-fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> PyResult<()> {
+fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> Outcome<()> {
     let names = names(py)?;
     let bound = yielded.bind(py);
     let shown = || -> PyResult<(String, String)> {
@@ -303,7 +329,7 @@ fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yiel
 
 /// The task waits for `future` from now on, which knows how to wake it.
 #[inline]
-fn wait_for(py: Python<'_>, task: &Ref<Task>, future: Obj) -> PyResult<()> {
+fn wait_for(py: Python<'_>, task: &Ref<Task>, future: Obj) -> Outcome<()> {
     task.phase().set(Phase::Waiting);
     task.fut_waiter().set(Some(future.clone()));
     asyncio(py)?.registry.add_awaiter(py, &future, task.as_obj())?;
@@ -324,11 +350,14 @@ fn belongs(py: Python<'_>, event_loop: &Ref<Loop>, future: &Obj) -> PyResult<boo
 }
 
 /// Throws RuntimeError into the coroutine in the next turn.
-fn throw_soon(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, message: &str) -> PyResult<()> {
+fn throw_soon(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, message: &str) -> Outcome<()> {
     let error = PyRuntimeError::new_err(message.to_owned())
         .into_value(py)
         .into_bound(py);
     task.phase().set(Phase::Scheduled);
-    event_loop.push(Ready::Throw(task.clone(), Obj::from(error)));
+    event_loop.push(Ready::StepWith(Box::new((
+        task.clone(),
+        Input::Throw(Obj::from(error)),
+    ))));
     Ok(())
 }

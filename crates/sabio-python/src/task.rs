@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready};
+use crate::ffi::Outcome;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, LocalWake, MethodTable, Obj, ObjCell,
 };
@@ -164,31 +165,32 @@ impl Task {
         }
         let class = &asyncio(py)?.cancelled_error;
         match self.cancel_message.get() {
-            Some(message) if !message.bind(py).is_none() => call1(py, class, &message),
-            _ => call0(py, class),
+            Some(message) if !message.bind(py).is_none() => Ok(call1(py, class, &message)?),
+            _ => Ok(call0(py, class)?),
         }
     }
 
     /// Ends the task with a result.
-    pub(crate) fn complete(slf: &Ref<Task>, py: Python<'_>, result: Obj) -> PyResult<()> {
+    pub(crate) fn complete(slf: &Ref<Task>, py: Python<'_>, result: Obj) -> Outcome<()> {
         let base = &asyncio(py)?.future.set_result;
         let kept = result.clone();
         slf.core.finish(slf.as_obj(), State::Finished, Some(kept), || {
- base.call(py, &[slf.as_obj(), &result])
- })?;
+            base.call(py, &[slf.as_obj(), &result])
+        })?;
         Ok(())
     }
 
     /// Ends the task with an exception.
-    pub(crate) fn fail(slf: &Ref<Task>, py: Python<'_>, exception: &Obj) -> PyResult<()> {
+    pub(crate) fn fail(slf: &Ref<Task>, py: Python<'_>, exception: &Obj) -> Outcome<()> {
         let base = &asyncio(py)?.future.set_exception;
-        slf.core
-            .finish(slf.as_obj(), State::Finished, None, || base.call(py, &[slf.as_obj(), exception]))?;
+        slf.core.finish(slf.as_obj(), State::Finished, None, || {
+            base.call(py, &[slf.as_obj(), exception])
+        })?;
         Ok(())
     }
 
     /// Ends the task as cancelled; `error` is the CancelledError that came out of the coroutine, if it was that.
-    pub(crate) fn complete_cancelled(slf: &Ref<Task>, py: Python<'_>, error: Option<Obj>) -> PyResult<()> {
+    pub(crate) fn complete_cancelled(slf: &Ref<Task>, py: Python<'_>, error: Option<Obj>) -> Outcome<()> {
         slf.cancelled_error.set(error);
         let base = &asyncio(py)?.future.cancel;
         let message = slf.cancel_message.get().unwrap_or_else(|| Obj::none(py));
@@ -235,7 +237,10 @@ fn adopt(py: Python<'_>, task: &Ref<Task>, event_loop: &Ref<Loop>, spawn: Spawn)
     }
     let args = PyTuple::new(py, [coro.bind(py)])?;
     let outer = event_loop.expect_first_step(context.as_ptr());
-    let initialised = asyncio(py)?.task.class.init(py, task.as_obj(), &args, Some(&kwargs));
+    let initialised = asyncio(py)?
+        .task
+        .class
+        .init(py, task.as_obj(), &args, Some(&kwargs));
     event_loop.expect_first_step(outer);
     if name.is_some() {
         kwargs.del_item(names.name.bind(py))?;
@@ -247,7 +252,7 @@ fn adopt(py: Python<'_>, task: &Ref<Task>, event_loop: &Ref<Loop>, spawn: Spawn)
     task.context.set(Some(context));
     task.core.set_event_loop(event_loop.clone());
     if eager_start && event_loop.is_running_here() {
-        step::run_eagerly(py, event_loop, task)
+        Ok(step::run_eagerly(py, event_loop, task)?)
     } else {
         task.schedule(task);
         Ok(())
@@ -355,14 +360,14 @@ pub(crate) fn cancel_future(py: Python<'_>, future: &Obj, message: Option<&Obj>)
 
 fn cancelling(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core.is_native() {
-        return asyncio(py)?.task.cancelling.call(py, &[slf.as_obj()]);
+        return Ok(asyncio(py)?.task.cancelling.call(py, &[slf.as_obj()])?);
     }
     crate::ffi::IntoObj::into_obj(slf.cancels.get(), py)
 }
 
 fn uncancel(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core.is_native() {
-        return asyncio(py)?.task.uncancel.call(py, &[slf.as_obj()]);
+        return Ok(asyncio(py)?.task.uncancel.call(py, &[slf.as_obj()])?);
     }
     let cancels = slf.cancels.get();
     if cancels > 0 {
@@ -379,7 +384,7 @@ fn outcome(slf: &Ref<Task>, py: Python<'_>, base: &crate::ffi::BaseMethod) -> Py
     if slf.core.is_native() && slf.core.state() == State::Cancelled {
         return Err(PyErr::from_value(slf.make_cancelled_error(py)?.into_bound(py)));
     }
-    base.call(py, &[slf.as_obj()])
+    Ok(base.call(py, &[slf.as_obj()])?)
 }
 
 fn define(table: &mut MethodTable<Task>) {
@@ -410,7 +415,7 @@ fn define(table: &mut MethodTable<Task>) {
             if slf.core.is_native() {
                 slf.make_cancelled_error(py)
             } else {
-                asyncio(py)?.future.make_cancelled_error.call(py, &[slf.as_obj()])
+                Ok(asyncio(py)?.future.make_cancelled_error.call(py, &[slf.as_obj()])?)
             }
         })
         .getter(c"_fut_waiter", c"The future that the task waits for, or None.", |slf, py| {
@@ -423,7 +428,7 @@ fn define(table: &mut MethodTable<Task>) {
             if slf.core.is_native() {
                 return crate::ffi::IntoObj::into_obj(slf.must_cancel.get(), py);
             }
-            asyncio(py)?.task.must_cancel.call(py, &[slf.as_obj()])
+            Ok(asyncio(py)?.task.must_cancel.call(py, &[slf.as_obj()])?)
         })
         .attribute(
             c"_cancel_message",
@@ -457,7 +462,7 @@ impl FunctionDef for Wakeup {
         // Called by somebody else than a loop of ours (which recognises the callback): in a handle of its own.
         if let Some(task) = Ref::<Task>::downcast(slf.bind(py)) {
             if let Some(event_loop) = task.event_loop() {
-                event_loop.push(Ready::Wakeup(task.clone(), future.clone()));
+                step::wake(&event_loop, task, future.bind(py));
             }
         }
         Ok(Obj::none(py))

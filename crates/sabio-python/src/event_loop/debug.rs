@@ -6,8 +6,8 @@ use sabio_reactor::Nanos;
 
 use super::{Loop, Ready};
 use crate::asyncio::asyncio;
+use crate::ffi::Outcome;
 use crate::ffi::{MethodTable, Obj, Ref};
-use crate::transport::Source;
 
 /// Whether asyncio's debug mode is on in this process: PYTHONASYNCIODEBUG or `-X dev`.
 pub(super) fn debug_by_default(py: Python<'_>) -> PyResult<bool> {
@@ -102,11 +102,12 @@ pub(super) fn dispatch_timed(
     py: Python<'_>,
     slf: &Ref<Loop>,
     item: Ready,
-    dispatch: fn(Python<'_>, &Ref<Loop>, Ready) -> PyResult<()>,
-) -> PyResult<()> {
+    dispatch: fn(Python<'_>, &Ref<Loop>, Ready) -> Outcome<()>,
+) -> Outcome<()> {
     let mut kept = None;
     let subject = match &item {
-        Ready::Step(task) | Ready::Wakeup(task, _) | Ready::Throw(task, _) => Some(task.as_obj().clone()),
+        Ready::Step(task) | Ready::Wakeup(task) => Some(task.as_obj().clone()),
+        Ready::StepWith(step) => Some(step.0.as_obj().clone()),
         Ready::Call(handle) => {
             // The handle lets go of its callback when it has run: its description is needed afterwards.
             kept = handle
@@ -116,11 +117,8 @@ pub(super) fn dispatch_timed(
                 .map(|text| (text.to_string(), handle.callback()));
             Some(handle.as_obj().clone())
         }
-        Ready::Event {
-            source: Source::Stream(transport),
-            ..
-        } => Some(transport.as_obj().clone()),
-        Ready::Event { .. } | Ready::Resolve(_) | Ready::Job(_) => None,
+        Ready::Readable(stream) | Ready::Writable(stream) => Some(stream.as_obj().clone()),
+        Ready::Event(_) | Ready::Resolve(_) | Ready::Job(_) => None,
     };
     if let Ready::Call(handle) = &item {
         slf.current_handle.set(Some(handle.as_obj().clone()));

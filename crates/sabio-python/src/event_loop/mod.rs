@@ -34,37 +34,54 @@ use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
 
 use crate::asyncio::asyncio;
 use crate::coroutine::ForeignWaiter;
+use crate::ffi::Outcome;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit};
 use crate::handle::Handle;
 use crate::names::names;
 use crate::os_error::os_error;
+use crate::step::Input;
 use crate::task::{self, Task};
 use crate::transport::{Source, Stream};
 
-/// Something to run in the next turn.
+/// Something to run in the next turn. Every variant is one pointer, so that an item travels in two registers.
 pub(crate) enum Ready {
     /// A step of a task: its first, after a bare yield, or after it was parked.
     Step(Ref<Task>),
-    /// A step of a task whose future is done.
-    Wakeup(Ref<Task>, Obj),
-    /// A step that throws.
-    Throw(Ref<Task>, Obj),
+    /// A step of a task that waited for the future which it still names as its `_fut_waiter`, and which is done.
+    Wakeup(Ref<Task>),
+    /// A step that begins with something else.
+    StepWith(Box<(Ref<Task>, Input)>),
     /// A callback of a user.
     Call(Ref<Handle>),
     /// Tells a foreign task that its native coroutine can go on.
     Resolve(Ref<ForeignWaiter>),
-    /// A descriptor of ours is ready.
-    Event {
-        source: Source,
-        readable: bool,
-        writable: bool,
-    },
-    /// A step of something of ours, such as a transport that tells its protocol of the connection.
-    Job(Job),
+    /// A stream has data, or its end.
+    Readable(Ref<Stream>),
+    /// A stream has room.
+    Writable(Ref<Stream>),
+    /// Another descriptor of ours is ready.
+    Event(Box<SourceEvent>),
+    /// See [`Ready::job`].
+    Job(Box<Job>),
 }
 
-/// See [`Ready::Job`]. Exceptions it returns leave the loop.
+impl Ready {
+    /// A step of something of ours, such as a transport that tells its protocol of the connection. Exceptions that
+    /// the closure returns leave the loop.
+    pub(crate) fn job(job: impl FnOnce(Python<'_>, &Ref<Loop>) -> PyResult<()> + 'static) -> Ready {
+        Ready::Job(Box::new(Box::new(job)))
+    }
+}
+
+/// See [`Ready::job`].
 pub(crate) type Job = Box<dyn FnOnce(Python<'_>, &Ref<Loop>) -> PyResult<()>>;
+
+/// See [`Ready::Event`].
+pub(crate) struct SourceEvent {
+    pub(crate) source: Source,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
 
 /// The reactor of a loop: our sources, and the handles of users.
 pub(crate) type LoopReactor = Reactor<Source, Ref<Handle>>;
@@ -122,14 +139,17 @@ impl Class for Loop {
 
     fn visit(&self, visit: &mut Visit<'_>) {
         visit.queue(&self.ready, |visit, item| match item {
-            Ready::Step(task) => visit.obj(task.as_obj()),
-            Ready::Wakeup(task, object) | Ready::Throw(task, object) => {
-                visit.obj(task.as_obj());
-                visit.obj(object);
+            Ready::Step(task) | Ready::Wakeup(task) => visit.obj(task.as_obj()),
+            Ready::StepWith(step) => {
+                visit.obj(step.0.as_obj());
+                if let Input::Done(object) | Input::Throw(object) = &step.1 {
+                    visit.obj(object);
+                }
             }
             Ready::Call(handle) => Handle::visit_if_sole(handle, visit),
             Ready::Resolve(waiter) => visit.obj(waiter.as_obj()),
-            Ready::Event { source, .. } => source.visit(visit),
+            Ready::Readable(stream) | Ready::Writable(stream) => visit.obj(stream.as_obj()),
+            Ready::Event(event) => event.source.visit(visit),
             Ready::Job(_) => {}
         });
         visit.queue(&self.corked, |visit, transport| visit.obj(transport.as_obj()));
@@ -339,8 +359,12 @@ impl Loop {
 impl Ref<Loop> {
     /// Before Python code runs outside of a step: no task is current afterwards.
     #[inline]
-    pub(crate) fn leave_task(&self, py: Python<'_>) -> PyResult<()> {
-        if self.task_entered.get() { crate::step::leave(py, self) } else { Ok(()) }
+    pub(crate) fn leave_task(&self, py: Python<'_>) -> Outcome<()> {
+        if self.task_entered.get() {
+            crate::step::leave(py, self)
+        } else {
+            Ok(())
+        }
     }
 
     /// `{"loop": self}`, made once.

@@ -15,7 +15,7 @@ use sabio_reactor::Token;
 
 use super::{Loop, Ready};
 use crate::ffi::{Args, MethodTable, Obj, Ref, Visit, context_copy_current};
-use crate::handle::{Arguments, Handle, Kind};
+use crate::handle::{Handle, Kind};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::transport::check_unused;
@@ -160,14 +160,9 @@ fn add(slf: &Ref<Loop>, args: Args<'_, '_>, function: &str, direction: Direction
         Some(context) => Obj::from(context),
         None => context_copy_current(py)?,
     };
-    let data = Handle::new(
-        Obj::from(callback),
-        Arguments::collect(args.positional_from(2)),
-        context,
-        slf.clone(),
-        Kind::Persistent,
-    );
+    let data = Handle::new(Obj::from(callback), context, slf.clone(), Kind::Persistent);
     let handle = Ref::create(py, data)?;
+    handle.arguments().fill(args.positional_from(2));
     if slf.debug() {
         handle.record_source(py)?;
     }

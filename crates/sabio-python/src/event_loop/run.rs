@@ -8,13 +8,15 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use sabio_reactor::{Due, Events, Fired, Nanos};
 
-use super::{Loop, Ready, asyncgens, debug, executor, readers, signals};
+use super::{Loop, Ready, SourceEvent, asyncgens, debug, executor, readers, signals};
 use crate::asyncio::asyncio;
+use crate::ffi::Outcome;
 use crate::ffi::{BoundFunction, FunctionDef, MethodTable, Obj, Ref};
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::step::{self, Input};
+use crate::transport::Source;
 
 /// While callbacks are ready the poller is asked about this often.
 const POLL_INTERVAL: Duration = Duration::from_micros(50);
@@ -79,30 +81,34 @@ impl Pace {
 
 /// Runs one item of the ready queue. SystemExit and KeyboardInterrupt come back as errors.
 #[inline]
-fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> PyResult<()> {
+fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
     match item {
         Ready::Step(task) => step::run(py, slf, task, Input::Resume),
-        Ready::Wakeup(task, future) => step::run(py, slf, task, Input::Done(future)),
-        Ready::Throw(task, exception) => step::run(py, slf, task, Input::Throw(exception)),
+        Ready::Wakeup(task) => step::run_woken(py, slf, task),
+        Ready::StepWith(step) => step::run(py, slf, step.0, step.1),
         Ready::Call(handle) => {
             slf.leave_task(py)?;
-            Handle::run(&handle, py)
+            Ok(Handle::run(&handle, py)?)
         }
         Ready::Resolve(waiter) => {
             slf.leave_task(py)?;
-            waiter.resolve(py)
+            Ok(waiter.resolve(py)?)
         }
-        Ready::Event {
-            source,
-            readable,
-            writable,
-        } => {
+        Ready::Readable(stream) => {
             slf.leave_task(py)?;
-            source.ready(py, slf, readable, writable)
+            Ok(Source::Stream(stream).ready(py, slf, true, false)?)
+        }
+        Ready::Writable(stream) => {
+            slf.leave_task(py)?;
+            Ok(Source::Stream(stream).ready(py, slf, false, true)?)
+        }
+        Ready::Event(event) => {
+            slf.leave_task(py)?;
+            Ok(event.source.ready(py, slf, event.readable, event.writable)?)
         }
         Ready::Job(job) => {
             slf.leave_task(py)?;
-            job(py, slf)
+            Ok(job(py, slf)?)
         }
     }
 }
@@ -110,14 +116,14 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> PyResult<()> {
 impl Loop {
     /// Sends what the callback that has just returned wrote to transports.
     #[inline]
-    fn uncork(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    fn uncork(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
         if slf.corked.is_empty() {
             return Ok(());
         }
         Loop::uncork_all(slf, py)
     }
 
-    fn uncork_all(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    fn uncork_all(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
         while let Some(transport) = slf.corked.pop() {
             crate::transport::flush(&transport, py)?;
         }
@@ -127,7 +133,7 @@ impl Loop {
     /// One turn: look for events and timers if nothing is ready or it is time to, then run what is ready now. What
     /// that makes ready waits for the next turn.
     #[inline]
-    fn run_once(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    fn run_once(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
         if slf.ready.is_empty() || slf.stopping.get() {
             Loop::poll(slf, py)?;
         } else {
@@ -180,13 +186,19 @@ impl Loop {
         for event in events.iter() {
             match slf.reactor.fire(event) {
                 Fired::Nothing => {}
-                Fired::Source(source, event) => {
-                    slf.push(Ready::Event {
-                        source,
-                        readable: event.readable,
-                        writable: event.writable,
-                    });
+                Fired::Source(Source::Stream(stream), event) => {
+                    if event.readable {
+                        slf.push(Ready::Readable(stream.clone()));
+                    }
+                    if event.writable {
+                        slf.push(Ready::Writable(stream));
+                    }
                 }
+                Fired::Source(source, event) => slf.push(Ready::Event(Box::new(SourceEvent {
+                    source,
+                    readable: event.readable,
+                    writable: event.writable,
+                }))),
                 Fired::Watch { reader, writer } => readers::ready(slf, event.token, reader, writer),
             }
         }
@@ -251,14 +263,17 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     if result.is_ok() {
         result = loop {
             if let Err(error) = Loop::run_once(slf, py) {
-                break Err(error);
+                break Err(PyErr::from(error));
             }
             if slf.stopping.get() {
                 break Ok(());
             }
         };
     }
-    let left = slf.leave_task(py).and_then(|()| Loop::uncork(slf, py));
+    let left = slf
+        .leave_task(py)
+        .and_then(|()| Loop::uncork(slf, py))
+        .map_err(PyErr::from);
     slf.stopping.set(false);
     slf.thread.set(None);
     let cleaned = events

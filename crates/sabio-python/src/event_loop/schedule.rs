@@ -6,7 +6,7 @@ use sabio_reactor::Nanos;
 
 use super::{Loop, Ready, debug};
 use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature, context_copy_current};
-use crate::handle::{Arguments, Handle, Kind, TimerHandle};
+use crate::handle::{Handle, Kind, TimerHandle};
 use crate::names::names;
 use crate::task::{Task, Wakeup};
 
@@ -15,12 +15,14 @@ struct Call<'a, 'py> {
     /// The delay or the time, for the calls that take one.
     time: Option<&'a Bound<'py, PyAny>>,
     callback: &'a Bound<'py, PyAny>,
-    args: Arguments,
+    /// The call itself and the position from which on its arguments are the callback's.
+    args: Args<'a, 'py>,
+    first: usize,
     context: Option<&'a Bound<'py, PyAny>>,
 }
 
 /// Takes the arguments of `function` apart; `time` names the parameter before the callback, if there is one.
-#[inline]
+#[inline(always)]
 fn parse<'a, 'py>(
     function: &'static str,
     time: Option<&'static str>,
@@ -34,7 +36,8 @@ fn parse<'a, 'py>(
     Ok(Call {
         time: time.and(args.get(0)),
         callback,
-        args: Arguments::collect(args.positional_from(first + 1)),
+        args,
+        first: first + 1,
         context: context.filter(|context| !context.is_none()),
     })
 }
@@ -74,16 +77,17 @@ fn parse_named<'a, 'py>(
     Ok(Call {
         time,
         callback,
-        args: Arguments::Empty,
+        args,
+        first: args.len(),
         context: context.filter(|context| !context.is_none()),
     })
 }
 
-#[inline]
+#[inline(always)]
 fn context_of(py: Python<'_>, call: &Call<'_, '_>) -> PyResult<Obj> {
     match call.context {
         Some(context) => Ok(Obj::from(context)),
-        None => context_copy_current(py),
+        None => Ok(context_copy_current(py)?),
     }
 }
 
@@ -104,20 +108,17 @@ fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         debug::check_callback(py, call.callback, "call_soon")?;
     }
     if let Some(task) = BoundFunction::<Wakeup>::target(call.callback) {
-        if let (Some(task), [future]) = (Ref::<Task>::downcast(task.bind(py)), call.args.as_slice()) {
-            slf.push(Ready::Wakeup(task.clone(), future.clone()));
+        if let (Some(task), Some(future)) = (Ref::<Task>::downcast(task.bind(py)), call.args.get(call.first))
+        {
+            crate::step::wake(slf, task, future);
             return Ok(Obj::none(py));
         }
     }
     let context = context_of(py, &call)?;
-    let data = Handle::new(
-        Obj::from(call.callback),
-        call.args,
-        context,
-        slf.clone(),
-        Kind::Once,
-    );
-    let handle = Ref::create(py, data)?;
+    let handle = Ref::create_with(py, || {
+        Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::Once)
+    })?;
+    handle.arguments().fill(call.args.positional_from(call.first));
     if slf.debug() {
         handle.record_source(py)?;
     }
@@ -133,14 +134,10 @@ fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         debug::check_callback(py, call.callback, "call_soon_threadsafe")?;
     }
     let context = context_of(py, &call)?;
-    let data = Handle::new(
-        Obj::from(call.callback),
-        call.args,
-        context,
-        slf.clone(),
-        Kind::ThreadSafe,
-    );
-    let handle = Ref::create(py, data)?;
+    let handle = Ref::create_with(py, || {
+        Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::ThreadSafe)
+    })?;
+    handle.arguments().fill(call.args.positional_from(call.first));
     if slf.debug() {
         handle.record_source(py)?;
     }
@@ -152,14 +149,12 @@ fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 /// Puts a timer on the heap.
 fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: Call<'_, '_>) -> PyResult<Obj> {
     let context = context_of(py, &call)?;
-    let data = Handle::new(
-        Obj::from(call.callback),
-        call.args,
-        context,
-        slf.clone(),
-        Kind::Once,
-    );
+    let data = || Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::Once);
     let timer = Ref::create_derived(py, data, TimerHandle::new(when))?;
+    timer
+        .as_parent()
+        .arguments()
+        .fill(call.args.positional_from(call.first));
     if slf.debug() {
         timer.as_parent().record_source(py)?;
     }

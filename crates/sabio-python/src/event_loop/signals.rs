@@ -22,7 +22,7 @@ use sabio_reactor::{Interest, Token, pipe, sys};
 
 use super::{Loop, Ready, debug, errors};
 use crate::ffi::{Args, MethodTable, Obj, Ref, Visit, context_copy_current};
-use crate::handle::{Arguments, Handle, Kind};
+use crate::handle::{Handle, Kind};
 use crate::os_error::os_error;
 use crate::transport::Source;
 
@@ -299,12 +299,12 @@ fn add_signal_handler(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<()> {
     })?;
     let data = Handle::new(
         Obj::from(callback),
-        Arguments::collect(args.positional_from(2)),
         context_copy_current(py)?,
         slf.clone(),
         Kind::Persistent,
     );
     let handle = Ref::create(py, data)?;
+    handle.arguments().fill(args.positional_from(2));
     if slf.debug() {
         handle.record_source(py)?;
     }

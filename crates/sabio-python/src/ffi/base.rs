@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::call::call_refs;
+use super::error::Outcome;
 use super::method::enter;
 use super::object::Obj;
 
@@ -73,7 +74,7 @@ impl BaseMethod {
 
     /// `method(object, *args)`: the first of `args` is the object.
     #[inline]
-    pub(crate) fn call(&self, py: Python<'_>, args: &[&Obj]) -> PyResult<Obj> {
+    pub(crate) fn call(&self, py: Python<'_>, args: &[&Obj]) -> Outcome<Obj> {
         call_refs(py, &self.0, args)
     }
 
@@ -111,7 +112,7 @@ impl<F: FunctionDef> BoundFunction<F> {
     });
 
     /// A new function bound to `slf`. MemoryError.
-    pub(crate) fn create(py: Python<'_>, slf: &Obj) -> PyResult<Obj> {
+    pub(crate) fn create(py: Python<'_>, slf: &Obj) -> Outcome<Obj> {
         // SAFETY: attached; CPython only reads the definition, which lives for ever.
         unsafe {
             let definition = (&raw const Self::DEFINITION.0).cast_mut();

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 
+use super::error::Outcome;
 use super::object::Obj;
 
 unsafe extern "C" {
@@ -14,7 +15,7 @@ unsafe extern "C" {
 
 /// A new `bytes` object with a copy of `data`. MemoryError.
 #[inline]
-pub(crate) fn bytes_from_slice(py: Python<'_>, data: &[u8]) -> PyResult<Obj> {
+pub(crate) fn bytes_from_slice(py: Python<'_>, data: &[u8]) -> Outcome<Obj> {
     // SAFETY: attached; pointer and length are those of a slice, which is at most isize::MAX long.
     unsafe {
         Obj::from_owned_or_err(

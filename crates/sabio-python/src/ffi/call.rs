@@ -6,6 +6,7 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::error::{Outcome, Raised};
 use super::object::Obj;
 
 /// What a coroutine gave when it was resumed.
@@ -17,26 +18,57 @@ pub(crate) enum Sent {
 }
 
 /// Calls longer than this go over a heap-allocated array.
-const STACK_ARGS: usize = 8;
+pub(super) const STACK_ARGS: usize = 8;
+
+/// SystemError for a call that these functions are not made for.
+#[cold]
+fn misused(py: Python<'_>) -> Raised {
+    pyo3::exceptions::PySystemError::new_err("wrong number of arguments for a native call").restore(py);
+    Raised::new()
+}
+
+/// Calls with a vector whose first word is free for the callee to overwrite.
+///
+/// # Safety
+/// All other words are objects that live for the time of the call.
+#[inline]
+pub(super) unsafe fn vectorcall(
+    py: Python<'_>,
+    callable: &Obj,
+    vector: &[*mut py_ffi::PyObject],
+) -> Outcome<Obj> {
+    // SAFETY: attached; the arguments are alive by this function's contract.
+    unsafe {
+        Obj::from_owned_or_err(
+            py,
+            py_ffi::PyObject_Vectorcall(
+                callable.as_ptr(),
+                vector.as_ptr().add(1),
+                (vector.len() - 1) | py_ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+                std::ptr::null_mut(),
+            ),
+        )
+    }
+}
 
 /// `callable()`.
 #[inline]
-pub(crate) fn call0(py: Python<'_>, callable: &Obj) -> PyResult<Obj> {
+pub(crate) fn call0(py: Python<'_>, callable: &Obj) -> Outcome<Obj> {
     // SAFETY: attached; no arguments.
     unsafe { Obj::from_owned_or_err(py, py_ffi::PyObject_CallNoArgs(callable.as_ptr())) }
 }
 
 /// `callable(arg)`.
 #[inline]
-pub(crate) fn call1(py: Python<'_>, callable: &Obj, arg: &Obj) -> PyResult<Obj> {
+pub(crate) fn call1(py: Python<'_>, callable: &Obj, arg: &Obj) -> Outcome<Obj> {
     call_args(py, callable, std::slice::from_ref(arg))
 }
 
 /// `callable(*args)`.
 #[inline]
-pub(crate) fn call_refs(py: Python<'_>, callable: &Obj, args: &[&Obj]) -> PyResult<Obj> {
+pub(crate) fn call_refs(py: Python<'_>, callable: &Obj, args: &[&Obj]) -> Outcome<Obj> {
     if args.len() > STACK_ARGS {
-        return Err(pyo3::exceptions::PySystemError::new_err("too many arguments for a native call"));
+        return Err(misused(py));
     }
     let mut vector = [const { MaybeUninit::<*mut py_ffi::PyObject>::uninit() }; STACK_ARGS + 1];
     for (place, arg) in vector[1..].iter_mut().zip(args) {
@@ -58,7 +90,7 @@ pub(crate) fn call_refs(py: Python<'_>, callable: &Obj, args: &[&Obj]) -> PyResu
 
 /// `callable(*args)`.
 #[inline]
-pub(crate) fn call_args(py: Python<'_>, callable: &Obj, args: &[Obj]) -> PyResult<Obj> {
+pub(crate) fn call_args(py: Python<'_>, callable: &Obj, args: &[Obj]) -> Outcome<Obj> {
     with_vector(args, |vector, count| {
         // SAFETY: attached; the vector holds `count` live arguments behind one word that the callee may overwrite.
         unsafe {
@@ -77,10 +109,15 @@ pub(crate) fn call_args(py: Python<'_>, callable: &Obj, args: &[Obj]) -> PyResul
 
 /// `callable(*args, **keywords)`: the values of the keywords stand at the end of `args`, their names in the tuple.
 #[inline]
-pub(crate) fn call_keywords(py: Python<'_>, callable: &Obj, args: &[&Obj], names: &Bound<'_, PyTuple>) -> PyResult<Obj> {
+pub(crate) fn call_keywords(
+    py: Python<'_>,
+    callable: &Obj,
+    args: &[&Obj],
+    names: &Bound<'_, PyTuple>,
+) -> Outcome<Obj> {
     let keywords = names.len();
     if args.len() > STACK_ARGS || keywords > args.len() {
-        return Err(pyo3::exceptions::PySystemError::new_err("wrong number of arguments for a native call"));
+        return Err(misused(py));
     }
     let mut vector = [std::ptr::null_mut(); STACK_ARGS + 1];
     for (place, arg) in vector[1..].iter_mut().zip(args) {
@@ -103,11 +140,9 @@ pub(crate) fn call_keywords(py: Python<'_>, callable: &Obj, args: &[&Obj], names
 
 /// `receiver.name(*args)`; `name` is an interned string.
 #[inline]
-pub(crate) fn call_method(py: Python<'_>, receiver: &Obj, name: &Obj, args: &[&Obj]) -> PyResult<Obj> {
+pub(crate) fn call_method(py: Python<'_>, receiver: &Obj, name: &Obj, args: &[&Obj]) -> Outcome<Obj> {
     if args.len() + 1 > STACK_ARGS {
-        return Err(pyo3::exceptions::PySystemError::new_err(
-            "too many arguments for a native method call",
-        ));
+        return Err(misused(py));
     }
     let mut vector = [std::ptr::null_mut(); STACK_ARGS + 1];
     vector[1] = receiver.as_ptr();
@@ -147,14 +182,14 @@ fn with_vector<R>(args: &[Obj], body: impl FnOnce(*const *mut py_ffi::PyObject, 
 
 /// Resumes a coroutine or iterator with `value`, as `PyIter_Send` does.
 #[inline]
-pub(crate) fn send(py: Python<'_>, coroutine: &Obj, value: &Obj) -> PyResult<Sent> {
+pub(crate) fn send(py: Python<'_>, coroutine: &Obj, value: &Obj) -> Outcome<Sent> {
     let mut result = std::ptr::null_mut();
     // SAFETY: attached; on NEXT and RETURN the result is a new reference, on ERROR an exception is set.
     unsafe {
         match py_ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
             py_ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Next(Obj::from_owned(result))),
             py_ffi::PySendResult::PYGEN_RETURN => Ok(Sent::Return(Obj::from_owned(result))),
-            py_ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+            py_ffi::PySendResult::PYGEN_ERROR => Err(Raised::new()),
         }
     }
 }

@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::cell::{Counted, LocalQueue, Slot};
+use super::error::{Outcome, Raised};
 use super::method::{IntoObj, MethodTable};
 use super::object::{Obj, Ref};
 
@@ -72,7 +73,10 @@ unsafe impl Sync for Spare {}
 
 impl Spare {
     const fn new() -> Spare {
-        Spare { blocks: UnsafeCell::new([std::ptr::null_mut(); SPARE_BLOCKS]), count: Cell::new(0) }
+        Spare {
+            blocks: UnsafeCell::new([std::ptr::null_mut(); SPARE_BLOCKS]),
+            count: Cell::new(0),
+        }
     }
 
     #[inline]
@@ -481,8 +485,14 @@ fn slot_offsets(class: &Bound<'_, PyType>) -> Vec<usize> {
 
 impl<T: Class> Ref<T> {
     /// A new instance of exactly `T`'s class. MemoryError.
-    #[inline]
-    pub(crate) fn create(py: Python<'_>, data: T) -> PyResult<Ref<T>> {
+    #[inline(always)]
+    pub(crate) fn create(py: Python<'_>, data: T) -> Outcome<Ref<T>> {
+        Ref::create_with(py, || data)
+    }
+
+    /// As [`Ref::create`], with the data made in place.
+    #[inline(always)]
+    pub(crate) fn create_with(py: Python<'_>, make: impl FnOnce() -> T) -> Outcome<Ref<T>> {
         let cell = T::cell();
         if T::RECYCLED {
             const { assert!(T::PLAIN || !T::RECYCLED, "only plain classes can be recycled") };
@@ -491,7 +501,7 @@ impl<T: Class> Ref<T> {
                 // data written, and its list of weak references was emptied when it was freed.
                 unsafe {
                     py_ffi::PyObject_Init(block, cell.class_ptr());
-                    data_ptr::<T>(block).write(data);
+                    data_ptr::<T>(block).write(make());
                     if T::COLLECTED {
                         py_ffi::PyObject_GC_Track(block.cast());
                     }
@@ -500,7 +510,7 @@ impl<T: Class> Ref<T> {
             }
         }
         // SAFETY: `T`'s own class, built by `ClassBuilder`, lays its instances out for `T`.
-        unsafe { allocate(py, cell.class_ptr(), data) }
+        unsafe { allocate(py, cell.class_ptr(), make) }
     }
 
     /// A new instance of `class`, a Python subclass of `T`'s class. TypeError if it is none, MemoryError.
@@ -512,7 +522,7 @@ impl<T: Class> Ref<T> {
             ));
         }
         // SAFETY: a subclass keeps the layout of its base.
-        unsafe { allocate(class.py(), class.as_type_ptr(), data) }
+        unsafe { Ok(allocate(class.py(), class.as_type_ptr(), || data)?) }
     }
 }
 
@@ -524,14 +534,18 @@ pub(crate) trait Derived: Class {
 
 impl<T: Derived> Ref<T> {
     /// A new instance: the data of both classes. MemoryError.
-    #[inline]
-    pub(crate) fn create_derived(py: Python<'_>, parent: T::Parent, data: T) -> PyResult<Ref<T>> {
+    #[inline(always)]
+    pub(crate) fn create_derived(
+        py: Python<'_>,
+        parent: impl FnOnce() -> T::Parent,
+        data: T,
+    ) -> Outcome<Ref<T>> {
         const { assert!(<T::Parent as Class>::PLAIN && !T::PLAIN) };
         // SAFETY: the class is laid out for `T` behind its parent's part; both are written before anybody sees the
         // object, and nothing runs in between.
         unsafe {
-            let object = allocate::<T>(py, T::cell().class_ptr(), data)?;
-            data_ptr::<T::Parent>(object.as_obj().as_ptr()).write(parent);
+            let object = allocate::<T>(py, T::cell().class_ptr(), || data)?;
+            data_ptr::<T::Parent>(object.as_obj().as_ptr()).write(parent());
             Ok(object)
         }
     }
@@ -554,7 +568,7 @@ impl<T: Derived> Ref<T> {
 impl<T: Class + Default> Ref<T> {
     /// A new instance of a class on a native base, whose initialiser has not run yet. MemoryError.
     #[inline]
-    pub(crate) fn create_uninitialised(py: Python<'_>, no_args: &Bound<'_, PyTuple>) -> PyResult<Ref<T>> {
+    pub(crate) fn create_uninitialised(py: Python<'_>, no_args: &Bound<'_, PyTuple>) -> Outcome<Ref<T>> {
         // SAFETY: exactly what calling the class would do first; `construct_derived` writes our data.
         unsafe {
             let object =
@@ -566,16 +580,20 @@ impl<T: Class + Default> Ref<T> {
 
 /// # Safety
 /// `class` is `T`'s class, finished, or a subclass of it, and no base of it needs a constructor of its own to run.
-#[inline]
-unsafe fn allocate<T: Class>(py: Python<'_>, class: *mut py_ffi::PyTypeObject, data: T) -> PyResult<Ref<T>> {
+#[inline(always)]
+unsafe fn allocate<T: Class>(
+    _py: Python<'_>,
+    class: *mut py_ffi::PyTypeObject,
+    make: impl FnOnce() -> T,
+) -> Outcome<Ref<T>> {
     // SAFETY: a live class; the allocator gives zeroed memory of its size, tracked if it is collected. Nothing runs
     // between the allocation and the write of the data.
     unsafe {
         let object = py_ffi::PyType_GenericAlloc(class, 0);
         if object.is_null() {
-            return Err(PyErr::fetch(py));
+            return Err(Raised::new());
         }
-        data_ptr::<T>(object).write(data);
+        data_ptr::<T>(object).write(make());
         Ok(Ref::from_obj(Obj::from_owned(object)))
     }
 }
@@ -597,7 +615,7 @@ where
             let kwargs =
                 Bound::from_borrowed_ptr_or_opt(py, kwargs).map(|k| k.cast_into_unchecked::<PyDict>());
             let data = super::method::conjure::<F>()(&class, &args, kwargs.as_ref())?;
-            allocate::<T>(py, class.as_type_ptr(), data)
+            Ok(allocate::<T>(py, class.as_type_ptr(), || data)?)
         }
     })
 }

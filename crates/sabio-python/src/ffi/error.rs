@@ -11,6 +11,53 @@ use pyo3::types::PyTuple;
 
 use super::object::Obj;
 
+/// "An exception is set": the error of calls on hot paths. It has no size, so that results travel in registers; it
+/// becomes a `PyErr` by `?`. Dropped unused, it clears the exception.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Raised(());
+
+/// The result of a call on a hot path.
+pub(crate) type Outcome<T> = Result<T, Raised>;
+
+impl Raised {
+    /// To be made only where CPython has just reported an exception.
+    #[inline(always)]
+    pub(super) fn new() -> Raised {
+        Raised(())
+    }
+
+    /// Leaves the exception set, for a caller in C.
+    #[inline(always)]
+    pub(super) fn leave(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Raised {
+    #[cold]
+    fn drop(&mut self) {
+        // SAFETY: made on an attached thread only and, like the interpreter's error indicator, bound to it by use.
+        unsafe { py_ffi::PyErr_Clear() }
+    }
+}
+
+impl From<Raised> for PyErr {
+    #[cold]
+    fn from(raised: Raised) -> PyErr {
+        raised.leave();
+        Python::attach(PyErr::fetch)
+    }
+}
+
+impl From<PyErr> for Raised {
+    #[cold]
+    fn from(error: PyErr) -> Raised {
+        Python::attach(|py| error.restore(py));
+        Raised(())
+    }
+}
+
 /// How asyncio treats an exception that comes out of a callback or a coroutine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BaseKind {

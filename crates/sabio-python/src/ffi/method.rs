@@ -6,6 +6,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use pyo3::basic::CompareOp;
@@ -16,7 +17,7 @@ use pyo3::types::PyTuple;
 
 use super::call::Sent;
 use super::class::Class;
-use super::error::guard;
+use super::error::{guard, panic_error};
 use super::object::{Obj, Ref};
 
 /// What a function can return to Python.
@@ -57,7 +58,7 @@ impl IntoObj for f64 {
     #[inline]
     fn into_obj(self, py: Python<'_>) -> PyResult<Obj> {
         // SAFETY: attached; a new reference or MemoryError.
-        unsafe { Obj::from_owned_or_err(py, py_ffi::PyFloat_FromDouble(self)) }
+        Ok(unsafe { Obj::from_owned_or_err(py, py_ffi::PyFloat_FromDouble(self))? })
     }
 }
 
@@ -65,7 +66,7 @@ impl IntoObj for usize {
     #[inline]
     fn into_obj(self, py: Python<'_>) -> PyResult<Obj> {
         // SAFETY: attached; a new reference or MemoryError.
-        unsafe { Obj::from_owned_or_err(py, py_ffi::PyLong_FromSize_t(self)) }
+        Ok(unsafe { Obj::from_owned_or_err(py, py_ffi::PyLong_FromSize_t(self))? })
     }
 }
 
@@ -109,7 +110,7 @@ fn borrow<'a, 'py>(_py: Python<'py>, pointer: &'a *mut py_ffi::PyObject) -> &'a 
 impl<'a, 'py: 'a> Args<'a, 'py> {
     /// # Safety
     /// `args` and `kwnames` are those of a vectorcall that lasts for `'a`, and this thread is attached.
-    #[inline]
+    #[inline(always)]
     unsafe fn new(
         py: Python<'py>,
         args: *const *mut py_ffi::PyObject,
@@ -151,13 +152,13 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
     }
 
     /// The argument at a position.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<&'a Bound<'py, PyAny>> {
         self.positional.get(index).map(|pointer| borrow(self.py, pointer))
     }
 
     /// The positional arguments from `first` on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn positional_from(
         &self,
         first: usize,
@@ -182,14 +183,28 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
     }
 
     /// The value of the only keyword that `function` takes. TypeError if any other was given.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn only_keyword(&self, function: &str, name: &Obj) -> PyResult<Option<&'a Bound<'py, PyAny>>> {
         if self.keyword_names.is_null() {
             return Ok(None);
         }
+        if let [value] = self.keyword_values {
+            // SAFETY: there is one name in the tuple for each keyword value.
+            if std::ptr::eq(
+                unsafe { py_ffi::PyTuple_GET_ITEM(self.keyword_names, 0) },
+                name.as_ptr(),
+            ) {
+                return Ok(Some(borrow(self.py, value)));
+            }
+        }
+        self.search_keyword(function, name)
+    }
+
+    #[cold]
+    fn search_keyword(self, function: &str, name: &Obj) -> PyResult<Option<&'a Bound<'py, PyAny>>> {
         let mut found = None;
         for (given, value) in self.keywords() {
-            if given.as_ptr() == name.as_ptr() || given.eq(name.bind(self.py))? {
+            if given.eq(name.bind(self.py))? {
                 found = Some(value);
             } else {
                 return Err(unexpected_keyword(function, &given));
@@ -468,12 +483,22 @@ pub(super) fn conjure<F: Copy>() -> F {
     unsafe { NonNull::<F>::dangling().as_ptr().read() }
 }
 
+/// The result as CPython wants it. Inside of the guard against panics, so that no more than a pointer leaves it.
 #[inline(always)]
-fn finish(py: Python<'_>, result: PyResult<Obj>) -> *mut py_ffi::PyObject {
+fn finish<R: IntoObj>(py: Python<'_>, body: impl FnOnce(Python<'_>) -> PyResult<R>) -> *mut py_ffi::PyObject {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        match body(py).and_then(|value| value.into_obj(py)) {
+            Ok(object) => object.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
+            }
+        }
+    }));
     match result {
-        Ok(object) => object.into_ptr(),
-        Err(error) => {
-            error.restore(py);
+        Ok(pointer) => pointer,
+        Err(payload) => {
+            panic_error(&*payload).restore(py);
             std::ptr::null_mut()
         }
     }
@@ -482,7 +507,7 @@ fn finish(py: Python<'_>, result: PyResult<Obj>) -> *mut py_ffi::PyObject {
 /// Runs the body of a C function that returns an object: attached in PyO3's eyes too, panics turned into exceptions.
 #[inline(always)]
 pub(super) fn enter<R: IntoObj>(body: impl FnOnce(Python<'_>) -> PyResult<R>) -> *mut py_ffi::PyObject {
-    Python::attach(|py| finish(py, guard(|| body(py)?.into_obj(py))))
+    Python::attach(|py| finish(py, body))
 }
 
 /// As [`enter`], without telling PyO3.
@@ -490,7 +515,7 @@ pub(super) fn enter<R: IntoObj>(body: impl FnOnce(Python<'_>) -> PyResult<R>) ->
 fn enter_fast<R: IntoObj>(body: impl FnOnce(Python<'_>) -> PyResult<R>) -> *mut py_ffi::PyObject {
     // SAFETY: CPython calls the functions of a class only on an attached thread.
     let py = unsafe { Python::assume_attached() };
-    finish(py, guard(|| body(py)?.into_obj(py)))
+    finish(py, body)
 }
 
 /// Runs the body of a C function that returns 0, or -1 for an exception.

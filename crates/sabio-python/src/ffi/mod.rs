@@ -7,6 +7,7 @@
 //! while it calls into Python, and state that Python code can reach is behind `Cell`-like types.
 #![allow(unsafe_code)]
 
+mod arguments;
 mod audit;
 mod base;
 mod buffer;
@@ -22,6 +23,7 @@ mod method;
 mod object;
 mod waker;
 
+pub(crate) use arguments::Arguments;
 pub(crate) use audit::audit;
 pub(crate) use base::{BaseClass, BaseMethod, BoundFunction, FunctionDef};
 pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
@@ -31,7 +33,7 @@ pub(crate) use cell::{LocalQueue, ObjCell, Slot};
 pub(crate) use class::{Base, Class, ClassBuilder, ClassCell, Derived, Visit};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit};
 pub(crate) use current::{Current, current, set_current};
-pub(crate) use error::{BaseKind, base_kind, is_cancelled_error, panic_error, raise_stop_iteration};
+pub(crate) use error::{BaseKind, Outcome, base_kind, is_cancelled_error, panic_error, raise_stop_iteration};
 pub(crate) use global::Global;
 pub(crate) use method::{Args, IntoObj, MethodTable, Signature};
 pub(crate) use object::{IsClass, Obj, Ref};

@@ -11,6 +11,7 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 
 use super::class::{Class, data_ptr};
+use super::error::{Outcome, Raised};
 
 /// An owned, non-null reference to a Python object. Dropping it may run arbitrary Python code.
 #[repr(transparent)]
@@ -32,10 +33,10 @@ impl Obj {
     /// # Safety
     /// As [`Obj::from_owned`], but null stands for "an exception is set".
     #[inline]
-    pub(super) unsafe fn from_owned_or_err(py: Python<'_>, ptr: *mut py_ffi::PyObject) -> PyResult<Obj> {
+    pub(super) unsafe fn from_owned_or_err(_py: Python<'_>, ptr: *mut py_ffi::PyObject) -> Outcome<Obj> {
         match NonNull::new(ptr) {
             Some(ptr) => Ok(Obj(ptr, PhantomData)),
-            None => Err(PyErr::fetch(py)),
+            None => Err(Raised::new()),
         }
     }
 

@@ -62,9 +62,9 @@ fn lose(slf: &Ref<Stream>, exception: Option<Obj>) -> PyResult<()> {
         return Err(PyRuntimeError::new_err("Event loop is closed"));
     }
     let transport = slf.clone();
-    event_loop.push(Ready::Job(Box::new(move |py, event_loop| {
+    event_loop.push(Ready::job(move |py, event_loop| {
         connection_lost(&transport, py, event_loop, exception)
-    })));
+    }));
     Ok(())
 }
 

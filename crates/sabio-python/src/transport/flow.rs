@@ -41,7 +41,7 @@ pub(super) fn maybe_pause(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     let name = &names(py)?.pause_writing;
     tell(slf, py, "protocol.pause_writing() failed", |protocol| {
         // As in asyncio within the caller's context: it is part of the caller's write().
-        call_method(py, protocol, name, &[])
+        Ok(call_method(py, protocol, name, &[])?)
     })
 }
 

@@ -85,7 +85,7 @@ fn receive_small(
         Ok(count) => {
             *size = count;
             // Making bytes runs no Python code, so the borrow may last.
-            bytes_from_slice(py, &scratch[..count]).map(Ok)
+            Ok(Ok(bytes_from_slice(py, &scratch[..count])?))
         }
         Err(error) => Ok(Err(error)),
     }

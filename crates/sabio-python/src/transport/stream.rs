@@ -157,7 +157,7 @@ impl Stream {
         context_enter(py, &self.context)?;
         let result = call_method(py, protocol, name, args);
         context_exit(py, &self.context)?;
-        result
+        Ok(result?)
     }
 
     /// Makes `protocol` the one that is told from now on.
@@ -232,7 +232,7 @@ impl Ref<Stream> {
             .register(event_loop, Source::Stream(self.clone()))
             .map_err(os_error)?;
         let transport = self.clone();
-        event_loop.push(Ready::Job(Box::new(move |py, event_loop| {
+        event_loop.push(Ready::job(move |py, event_loop| {
             let args = [transport.as_obj().clone()];
             let told = call_in_context(py, &transport.context, &connection_made, &args)
                 .map(|_| ())
@@ -245,7 +245,7 @@ impl Ref<Stream> {
                 waiter.send(());
             }
             told.and(reading)
-        })));
+        }));
         Ok(())
     }
 }
