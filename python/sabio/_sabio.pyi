@@ -28,7 +28,18 @@ from typing import IO, Any, Literal, TypeAlias, TypeVar, TypeVarTuple, final
 from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuffer
 from typing_extensions import disjoint_base
 
-__all__ = ["Coroutine", "Future", "Handle", "Loop", "Task", "TimerHandle", "__version__", "sleep"]
+__all__ = [
+    "Coroutine",
+    "Future",
+    "Handle",
+    "Loop",
+    "Server",
+    "TCPTransport",
+    "Task",
+    "TimerHandle",
+    "__version__",
+    "sleep",
+]
 
 __version__: str
 
@@ -259,7 +270,7 @@ class Loop(AbstractEventLoop):
     def remove_reader(self, fd: FileDescriptorLike) -> bool: ...
     def add_writer(self, fd: FileDescriptorLike, callback: Callable[[*_Ts], object], *args: *_Ts) -> None: ...
     def remove_writer(self, fd: FileDescriptorLike) -> bool: ...
-    def sock_recv(self, sock: socket, nbytes: int) -> _Coro[bytes]: ...
+    def sock_recv(self, sock: socket, n: int) -> _Coro[bytes]: ...
     def sock_recv_into(self, sock: socket, buf: WriteableBuffer) -> _Coro[int]: ...
     def sock_sendall(self, sock: socket, data: ReadableBuffer) -> _Coro[None]: ...
     def sock_connect(self, sock: socket, address: _Address) -> _Coro[None]: ...
@@ -305,14 +316,14 @@ class Loop(AbstractEventLoop):
         offset: int = 0,
         count: int | None = None,
         *,
-        fallback: bool | None = None,
+        fallback: bool | None = True,
     ) -> _Coro[int]: ...
     def sock_recvfrom(self, sock: socket, bufsize: int) -> _Coro[tuple[bytes, Any]]: ...
     def sock_recvfrom_into(
         self, sock: socket, buf: WriteableBuffer, nbytes: int = 0
     ) -> _Coro[tuple[int, Any]]: ...
     def sock_sendto(self, sock: socket, data: ReadableBuffer, address: _Address) -> _Coro[int]: ...
-    def create_datagram_endpoint(
+    def create_datagram_endpoint(  # type: ignore[override]  # `reuse_address` went with 3.11
         self,
         protocol_factory: Callable[[], _ProtocolT],
         local_addr: tuple[str, int] | str | None = None,
@@ -321,7 +332,6 @@ class Loop(AbstractEventLoop):
         family: int = 0,
         proto: int = 0,
         flags: int = 0,
-        reuse_address: bool | None = None,
         reuse_port: bool | None = None,
         allow_broadcast: bool | None = None,
         sock: socket | None = None,
@@ -364,6 +374,12 @@ class Loop(AbstractEventLoop):
         stdin: int | IO[Any] | None = -1,
         stdout: int | IO[Any] | None = -1,
         stderr: int | IO[Any] | None = -1,
+        universal_newlines: bool = False,
+        shell: bool = True,
+        bufsize: int = 0,
+        encoding: str | None = None,
+        errors: str | None = None,
+        text: bool | None = None,
         **kwargs: Any,
     ) -> _Coro[tuple[SubprocessTransport, _ProtocolT]]: ...
     def subprocess_exec(
@@ -374,5 +390,11 @@ class Loop(AbstractEventLoop):
         stdin: int | IO[Any] | None = -1,
         stdout: int | IO[Any] | None = -1,
         stderr: int | IO[Any] | None = -1,
+        universal_newlines: bool = False,
+        shell: bool = False,
+        bufsize: int = 0,
+        encoding: str | None = None,
+        errors: str | None = None,
+        text: bool | None = None,
         **kwargs: Any,
     ) -> _Coro[tuple[SubprocessTransport, _ProtocolT]]: ...

@@ -20,15 +20,7 @@ use crate::names::names;
 fn run_in_executor(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     slf.check_closed()?;
-    let keyword = |wanted: &str| args.keywords().find(|(name, _)| name.eq(wanted).unwrap_or(false));
-    let argument = |index: usize, name: &str| match args.get(index) {
-        Some(value) => Ok(value),
-        None => keyword(name).map(|(_, value)| value).ok_or_else(|| {
-            PyTypeError::new_err(format!("run_in_executor() missing required argument: '{name}'"))
-        }),
-    };
-    let executor = argument(0, "executor")?;
-    let function = argument(1, "func")?;
+    let (executor, function) = args.leading_pair("run_in_executor", ["executor", "func"])?;
     if slf.debug() {
         debug::check_callback(py, function, "run_in_executor")?;
     }
@@ -165,13 +157,13 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
     table
         .method(
             c"run_in_executor",
-            c"run_in_executor($self, executor, func, /, *args)\n--\n\nCall func(*args) in an executor (None: the default one); gives a future.",
+            c"run_in_executor($self, executor, func, *args)\n--\n\nCall func(*args) in an executor (None: the default one); gives a future.",
             run_in_executor,
         )
-        .fast_onearg(
+        .method(
             c"set_default_executor",
-            c"set_default_executor($self, executor, /)\n--\n\nSet the default executor. TypeError unless it is a ThreadPoolExecutor.",
-            set_default_executor,
+            c"set_default_executor($self, executor)\n--\n\nSet the default executor. TypeError unless it is a ThreadPoolExecutor.",
+            |slf, args| set_default_executor(slf, args.single("set_default_executor", "executor")?),
         )
         .method(
             c"shutdown_default_executor",

@@ -134,22 +134,43 @@ fn invalid_descriptor(fd: RawFd) -> PyErr {
     PyValueError::new_err(format!("Invalid file descriptor: {fd}"))
 }
 
-/// `add_reader(fd, callback, *args)` and `add_writer`, without keywords.
-fn add_public(slf: &Ref<Loop>, args: Args<'_, '_>, function: &str, direction: Direction) -> PyResult<()> {
-    args.refuse_keywords(function)?;
-    add(slf, args, function, direction).map(|_| ())
+/// `add_reader(fd, callback, *args)` and `add_writer`.
+fn add_public(
+    slf: &Ref<Loop>,
+    args: Args<'_, '_>,
+    function: &'static str,
+    direction: Direction,
+) -> PyResult<()> {
+    let (file, callback) = args.leading_pair(function, ["fd", "callback"])?;
+    add(slf, file, callback, None, args, direction).map(|_| ())
 }
 
 /// `_add_reader(fd, callback, *args, context=None)` and `_add_writer`: the new handle.
-fn add(slf: &Ref<Loop>, args: Args<'_, '_>, function: &str, direction: Direction) -> PyResult<Ref<Handle>> {
-    let py = args.py();
+fn add_private(
+    slf: &Ref<Loop>,
+    args: Args<'_, '_>,
+    function: &'static str,
+    direction: Direction,
+) -> PyResult<Ref<Handle>> {
     let (Some(file), Some(callback)) = (args.get(0), args.get(1)) else {
-        let missing = if args.len() == 0 { "fd" } else { "callback" };
         return Err(PyTypeError::new_err(format!(
-            "{function}() missing required argument: '{missing}'"
+            "{function}() takes a file and a callback"
         )));
     };
-    let context = args.only_keyword(function, &names(py)?.context)?;
+    let context = args.only_keyword(function, &names(args.py())?.context)?;
+    add(slf, file, callback, context, args, direction)
+}
+
+/// Watches `file`; what `args` holds behind file and callback is the callback's.
+fn add(
+    slf: &Ref<Loop>,
+    file: &Bound<'_, PyAny>,
+    callback: &Bound<'_, PyAny>,
+    context: Option<&Bound<'_, PyAny>>,
+    args: Args<'_, '_>,
+    direction: Direction,
+) -> PyResult<Ref<Handle>> {
+    let py = file.py();
     let fd = number(file)?;
     check_unused(slf, file, fd)?;
     slf.check_closed()?;
@@ -237,33 +258,33 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
     table
         .method(
             c"add_reader",
-            c"add_reader($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd (a number or an object with fileno()) is readable.",
+            c"add_reader($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd (a number or an object with fileno()) is readable.",
             |slf, args| add_public(slf, args, "add_reader", Direction::Read),
         )
         .method(
             c"add_writer",
-            c"add_writer($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd (a number or an object with fileno()) is writable.",
+            c"add_writer($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd (a number or an object with fileno()) is writable.",
             |slf, args| add_public(slf, args, "add_writer", Direction::Write),
         )
-        .fast_onearg(
+        .method(
             c"remove_reader",
-            c"remove_reader($self, fd, /)\n--\n\nStop watching fd for reading; whether it was watched.",
-            |slf, file| remove(slf, file, Direction::Read),
+            c"remove_reader($self, fd)\n--\n\nStop watching fd for reading; whether it was watched.",
+            |slf, args| remove(slf, args.single("remove_reader", "fd")?, Direction::Read),
         )
-        .fast_onearg(
+        .method(
             c"remove_writer",
-            c"remove_writer($self, fd, /)\n--\n\nStop watching fd for writing; whether it was watched.",
-            |slf, file| remove(slf, file, Direction::Write),
+            c"remove_writer($self, fd)\n--\n\nStop watching fd for writing; whether it was watched.",
+            |slf, args| remove(slf, args.single("remove_writer", "fd")?, Direction::Write),
         )
         .method(
             c"_add_reader",
             c"_add_reader($self, fd, callback, /, *args, context=None)\n--\n\nAs add_reader(); gives the handle.",
-            |slf, args| add(slf, args, "_add_reader", Direction::Read),
+            |slf, args| add_private(slf, args, "_add_reader", Direction::Read),
         )
         .method(
             c"_add_writer",
             c"_add_writer($self, fd, callback, /, *args, context=None)\n--\n\nAs add_writer(); gives the handle.",
-            |slf, args| add(slf, args, "_add_writer", Direction::Write),
+            |slf, args| add_private(slf, args, "_add_writer", Direction::Write),
         )
         .fast_onearg(
             c"_remove_reader",

@@ -280,13 +280,7 @@ fn cannot_be_caught(py: Python<'_>, signal: i32, error: PyErr) -> PyErr {
 
 fn add_signal_handler(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<()> {
     let py = args.py();
-    args.refuse_keywords("add_signal_handler")?;
-    let (Some(signal), Some(callback)) = (args.get(0), args.get(1)) else {
-        let missing = if args.len() == 0 { "sig" } else { "callback" };
-        return Err(PyTypeError::new_err(format!(
-            "add_signal_handler() missing required argument: '{missing}'"
-        )));
-    };
+    let (signal, callback) = args.leading_pair("add_signal_handler", ["sig", "callback"])?;
     debug::refuse_coroutine(py, callback, "add_signal_handler")?;
     let number = check_signal(signal)?;
     slf.check_closed()?;
@@ -393,15 +387,15 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
     table
         .method(
             c"add_signal_handler",
-            c"add_signal_handler($self, sig, callback, /, *args)\n--\n\nCall callback(*args) in the loop whenever the signal comes. RuntimeError outside of the main thread.",
+            c"add_signal_handler($self, sig, callback, *args)\n--\n\nCall callback(*args) in the loop whenever the signal comes. RuntimeError outside of the main thread.",
             add_signal_handler,
         )
-        .fast_onearg(
+        .method(
             c"remove_signal_handler",
-            c"remove_signal_handler($self, sig, /)\n--\n\nRemove the handler of a signal; whether there was one.",
-            |slf, signal| {
-                let number = check_signal(signal)?;
-                remove(slf, signal.py(), number)
+            c"remove_signal_handler($self, sig)\n--\n\nRemove the handler of a signal; whether there was one.",
+            |slf, args| {
+                let number = check_signal(args.single("remove_signal_handler", "sig")?)?;
+                remove(slf, args.py(), number)
             },
         );
 }

@@ -270,12 +270,26 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
         value.ok_or_else(|| missing_argument(function, parameter))
     }
 
-    /// TypeError if any keyword was given.
-    #[inline]
-    pub(crate) fn refuse_keywords(&self, function: &str) -> PyResult<()> {
-        match self.keywords().next() {
-            None => Ok(()),
-            Some((name, _)) => Err(unexpected_keyword(function, &name)),
+    /// The first two arguments of a function that passes on what else is given by position; they may be given by
+    /// name, and no other keyword may.
+    pub(crate) fn leading_pair(
+        &self,
+        function: &'static str,
+        parameters: [&'static str; 2],
+    ) -> PyResult<(&'a Bound<'py, PyAny>, &'a Bound<'py, PyAny>)> {
+        let leading = Args {
+            positional: &self.positional[..self.positional.len().min(2)],
+            ..*self
+        };
+        let signature = Signature {
+            function,
+            parameters,
+            required: 2,
+            positional: 2,
+        };
+        match leading.parse(&signature)? {
+            [Some(first), Some(second)] => Ok((first, second)),
+            _ => Err(missing_argument(function, parameters[0])),
         }
     }
 
