@@ -51,6 +51,10 @@ mod real {
         /// There is nothing that a caller could do about a failure, and none is possible but one that
         /// means success: `EAGAIN`, the counter is full, so the descriptor is readable.
         pub(crate) fn signal(&self) {
+            // A forked child shares the counter and would wake its parent.
+            if self.process.is_inherited() {
+                return;
+            }
             let fd = self.fd.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(fd) = fd.as_ref() {
                 let _ = rustix::io::retry_on_intr(|| rustix::io::write(fd, &1_u64.to_ne_bytes()));

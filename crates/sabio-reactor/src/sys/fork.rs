@@ -96,6 +96,22 @@ mod tests {
     }
 
     #[test]
+    fn a_child_cannot_wake_its_parent() {
+        let waker = crate::Waker::new().unwrap();
+        let poller = Poller::new().unwrap();
+        poller
+            .add(waker.descriptor().unwrap(), Token::WAKER, Interest::READABLE)
+            .unwrap();
+        assert!(in_child(|| {
+            waker.wake();
+            true
+        }));
+        let mut events = Events::new();
+        poller.wait(&mut events, Some(Duration::from_millis(5))).unwrap();
+        assert!(events.is_empty());
+    }
+
+    #[test]
     fn a_child_cannot_change_what_its_parent_watches() {
         let poller = Poller::new().unwrap();
         let (near, mut far) = UnixStream::pair().unwrap();
