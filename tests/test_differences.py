@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,13 +96,6 @@ def test_methods_that_give_coroutines_are_no_coroutine_functions(loop: AnyLoop, 
         assert inspect.iscoroutinefunction(method) == (loop_name == "asyncio")
 
 
-async def test_a_server_is_no_asyncio_server(loop_name: str) -> None:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    async with server:
-        assert isinstance(server, asyncio.AbstractServer)
-        assert isinstance(server, asyncio.Server) == (loop_name == "asyncio")
-
-
 async def test_what_a_callback_writes_leaves_when_it_returns(loop_name: str) -> None:
     left, right = tcp_pair()
 
@@ -166,7 +158,8 @@ if __name__ == "__main__":
 
 
 @UNDER_SABIO
-def test_a_wrong_encoding_is_reported_without_the_name_of_the_file(tmp_path: Path, under_sabio: bool) -> None:
-    errors = run_file(tmp_path / "app.py", "x = '\xe9'\n", under_sabio=under_sabio).stderr
-    assert re.search(r"SyntaxError: Non-UTF-8 code starting with '\\xe9'", errors)
-    assert ("in file" in errors) != under_sabio
+def test_a_wrong_encoding_is_a_syntax_error_in_other_words(tmp_path: Path, under_sabio: bool) -> None:
+    done = run_file(tmp_path / "app.py", "x = '\xe9'\n", under_sabio=under_sabio)
+    assert done.returncode == 1
+    assert "SyntaxError: " in done.stderr
+    assert ("in file" in done.stderr) != under_sabio

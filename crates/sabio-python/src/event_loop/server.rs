@@ -434,7 +434,7 @@ fn define(table: &mut MethodTable<Server>) {
         });
 }
 
-/// Builds the class: our core first, `asyncio.AbstractServer` behind it.
+/// Builds the class: our core first, which overrides all of `asyncio.Server` that is public behind it.
 pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let core = ClassBuilder::<Server>::new(c"The native part of sabio.Server.")
@@ -447,7 +447,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         "__doc__",
         "A server (asyncio: Server Objects), written in Rust. Made by the event loop.",
     )?;
-    let base = asyncio(py)?.events.bind(py).getattr("AbstractServer")?;
+    let base = py.import("asyncio.base_events")?.getattr("Server")?;
     let class = py
         .get_type::<PyType>()
         .call1(("Server", (core, base), namespace))?;
