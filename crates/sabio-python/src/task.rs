@@ -14,7 +14,8 @@ use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, LocalWake, MethodTable, Obj, ObjCell,
+    Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, FunctionDefinition, LocalWake,
+    MethodTable, Obj, ObjCell,
 };
 use crate::ffi::{Ref, Visit, call_method, call0, call1, context_copy_current};
 use crate::future::{FutureCore, FutureLike, State, define_common, iterate};
@@ -455,8 +456,14 @@ fn define(table: &mut MethodTable<Task>) {
 /// The callback by which a future that has other callbacks, or that is not ours, wakes a task.
 pub(crate) struct Wakeup;
 
+static WAKEUP: FunctionDefinition = FunctionDefinition::new::<Wakeup>();
+
 impl FunctionDef for Wakeup {
     const NAME: &'static std::ffi::CStr = c"task_wakeup";
+
+    fn definition() -> &'static FunctionDefinition {
+        &WAKEUP
+    }
 
     fn call(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<Obj> {
         // Called by somebody else than a loop of ours (which recognises the callback): in a handle of its own.

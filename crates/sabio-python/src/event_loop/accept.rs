@@ -14,7 +14,9 @@ use sabio_reactor::{Interest, sys};
 use super::server::Server;
 use super::{Loop, errors};
 use crate::asyncio::asyncio;
-use crate::ffi::{BaseKind, BoundFunction, FunctionDef, Obj, Ref, base_kind, context_copy};
+use crate::ffi::{
+    BaseKind, BoundFunction, FunctionDef, FunctionDefinition, Obj, Ref, base_kind, context_copy,
+};
 use crate::handle::call_in_context;
 use crate::os_error::os_error;
 use crate::transport::{Owner, Parts, address_to_python, tcp, transport_socket};
@@ -78,8 +80,14 @@ fn failed(
 /// The callback by which a server listens again after it was out of resources.
 struct Resume;
 
+static RESUME: FunctionDefinition = FunctionDefinition::new::<Resume>();
+
 impl FunctionDef for Resume {
     const NAME: &'static std::ffi::CStr = c"_resume_accepting";
+
+    fn definition() -> &'static FunctionDefinition {
+        &RESUME
+    }
 
     fn call(py: Python<'_>, slf: &Obj, _: &Obj) -> PyResult<Obj> {
         if let Some(server) = Ref::<Server>::downcast(slf.bind(py)) {

@@ -6,13 +6,19 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::{Loop, errors};
 use crate::coroutine::create_with;
-use crate::ffi::{BoundFunction, FunctionDef, MethodTable, Obj, Ref};
+use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref};
 
 /// The hook for a generator that is iterated for the first time.
 struct FirstIteration;
 
+static FIRST_ITERATION: FunctionDefinition = FunctionDefinition::new::<FirstIteration>();
+
 impl FunctionDef for FirstIteration {
     const NAME: &'static std::ffi::CStr = c"_asyncgen_firstiter_hook";
+
+    fn definition() -> &'static FunctionDefinition {
+        &FIRST_ITERATION
+    }
 
     fn call(py: Python<'_>, slf: &Obj, generator: &Obj) -> PyResult<Obj> {
         let Some(event_loop) = Ref::<Loop>::downcast(slf.bind(py)) else {
@@ -39,8 +45,14 @@ impl FunctionDef for FirstIteration {
 /// The hook for a generator that is about to be collected before its end.
 struct Finalisation;
 
+static FINALISATION: FunctionDefinition = FunctionDefinition::new::<Finalisation>();
+
 impl FunctionDef for Finalisation {
     const NAME: &'static std::ffi::CStr = c"_asyncgen_finalizer_hook";
+
+    fn definition() -> &'static FunctionDefinition {
+        &FINALISATION
+    }
 
     fn call(py: Python<'_>, slf: &Obj, generator: &Obj) -> PyResult<Obj> {
         let Some(event_loop) = Ref::<Loop>::downcast(slf.bind(py)) else {

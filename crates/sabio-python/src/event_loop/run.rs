@@ -11,7 +11,7 @@ use sabio_reactor::{Due, Events, Fired, Nanos};
 use super::{Loop, Ready, SourceEvent, asyncgens, debug, executor, readers, signals};
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
-use crate::ffi::{BoundFunction, FunctionDef, MethodTable, Obj, Ref};
+use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref};
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::os_error::os_error;
@@ -288,8 +288,14 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
 /// The callback by which `run_until_complete` stops the loop.
 struct StopWhenDone;
 
+static STOP_WHEN_DONE: FunctionDefinition = FunctionDefinition::new::<StopWhenDone>();
+
 impl FunctionDef for StopWhenDone {
     const NAME: &'static std::ffi::CStr = c"_run_until_complete_cb";
+
+    fn definition() -> &'static FunctionDefinition {
+        &STOP_WHEN_DONE
+    }
 
     fn call(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<Obj> {
         let future = future.bind(py);

@@ -89,6 +89,9 @@ pub(crate) trait FunctionDef: 'static {
     /// The function's name.
     const NAME: &'static CStr;
 
+    /// This function's own static, made by [`FunctionDefinition::new`].
+    fn definition() -> &'static FunctionDefinition;
+
     /// Called with the object that the function is bound to and its one argument.
     fn call(py: Python<'_>, slf: &Obj, arg: &Obj) -> PyResult<Obj>;
 }
@@ -96,26 +99,33 @@ pub(crate) trait FunctionDef: 'static {
 /// A built-in function with one argument, bound to an object.
 pub(crate) struct BoundFunction<F: FunctionDef>(PhantomData<F>);
 
-struct Definition(py_ffi::PyMethodDef);
+/// CPython's description of a function. It has to be a static: its address tells functions apart, and the address of
+/// a constant may differ between the places that use it.
+pub(crate) struct FunctionDefinition(py_ffi::PyMethodDef);
 
 // SAFETY: the definition is only ever read.
-unsafe impl Sync for Definition {}
+unsafe impl Sync for FunctionDefinition {}
+
+impl FunctionDefinition {
+    /// The description of `F`.
+    pub(crate) const fn new<F: FunctionDef>() -> FunctionDefinition {
+        FunctionDefinition(py_ffi::PyMethodDef {
+            ml_name: F::NAME.as_ptr(),
+            ml_meth: py_ffi::PyMethodDefPointer {
+                PyCFunction: bound_function::<F>,
+            },
+            ml_flags: py_ffi::METH_O,
+            ml_doc: std::ptr::null(),
+        })
+    }
+}
 
 impl<F: FunctionDef> BoundFunction<F> {
-    const DEFINITION: &'static Definition = &Definition(py_ffi::PyMethodDef {
-        ml_name: F::NAME.as_ptr(),
-        ml_meth: py_ffi::PyMethodDefPointer {
-            PyCFunction: bound_function::<F>,
-        },
-        ml_flags: py_ffi::METH_O,
-        ml_doc: std::ptr::null(),
-    });
-
     /// A new function bound to `slf`. MemoryError.
     pub(crate) fn create(py: Python<'_>, slf: &Obj) -> Outcome<Obj> {
         // SAFETY: attached; CPython only reads the definition, which lives for ever.
         unsafe {
-            let definition = (&raw const Self::DEFINITION.0).cast_mut();
+            let definition = (&raw const F::definition().0).cast_mut();
             Obj::from_owned_or_err(
                 py,
                 py_ffi::PyCFunction_NewEx(definition, slf.as_ptr(), std::ptr::null_mut()),
@@ -133,7 +143,7 @@ impl<F: FunctionDef> BoundFunction<F> {
                 return None;
             }
             let function = pointer.cast::<py_ffi::PyCFunctionObject>();
-            std::ptr::eq((*function).m_ml, &raw const Self::DEFINITION.0)
+            std::ptr::eq((*function).m_ml, &raw const F::definition().0)
                 .then(|| Obj::from_borrowed((*function).m_self))
         }
     }

@@ -25,7 +25,7 @@ mod waker;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use audit::audit;
-pub(crate) use base::{BaseClass, BaseMethod, BoundFunction, FunctionDef};
+pub(crate) use base::{BaseClass, BaseMethod, BoundFunction, FunctionDef, FunctionDefinition};
 pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
 pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};
 pub(crate) use call::{Sent, call_args, call_keywords, call_method, call_refs, call0, call1, send};
