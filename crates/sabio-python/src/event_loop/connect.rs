@@ -1,24 +1,19 @@
-//! `create_connection` and `connect_accepted_socket` (asyncio: Opening network connections).
-//!
-//! A socket that is being connected is owned by the future that connects it: when the coroutine is cancelled, that is
-//! dropped, the wait is taken out of the reactor and the descriptor closed, in this order.
+//! `create_connection` and `connect_accepted_socket` (asyncio: Opening network connections): from arguments to a
+//! transport whose protocol knows of it. Until then a cancelled caller leaves nothing open.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
-use pyo3::exceptions::{PyNotImplementedError, PyOSError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyNotImplementedError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
-use sabio_reactor::Nanos;
-use sabio_reactor::socket::{self, Address, Connect};
-use sabio_sync::{oneshot, staggered_race};
+use sabio_reactor::socket::{self, Address};
+use sabio_sync::oneshot;
 
-use super::Loop;
 use super::resolve::{Hints, Info, Place, STREAM, interleave, resolve};
+use super::{Loop, attempt};
 use crate::asyncio::asyncio;
 use crate::coroutine::{Awaiter, create_with};
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, context_copy_current};
-use crate::os_error::{os_error, with_message};
 use crate::transport::{Owner, Parts, Stream, check_unused, close, tcp};
 
 /// The arguments of `create_connection`.
@@ -206,6 +201,18 @@ impl Request {
         Place::new(or_none(&self.host), or_none(&self.port))
     }
 
+    /// The head start of each attempt over the next; None when there is no race.
+    fn delay(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
+        match &self.happy_eyeballs_delay {
+            None => Ok(None),
+            Some(delay) => {
+                let seconds: f64 = delay.bind(py).extract()?;
+                let delay = Duration::try_from_secs_f64(seconds.max(0.0));
+                Ok(Some(delay.unwrap_or(Duration::MAX)))
+            }
+        }
+    }
+
     /// How many addresses of the first family come first; None when they are tried in the order of the answer.
     fn interleaving(&self, py: Python<'_>) -> PyResult<Option<usize>> {
         match &self.interleave {
@@ -243,224 +250,8 @@ async fn connect(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -
     if let Some(count) = Python::attach(|py| request.interleaving(py))? {
         infos = interleave(infos, count);
     }
-    let local = local.as_deref();
-    let errors = match &request.happy_eyeballs_delay {
-        None => {
-            let mut errors = Vec::new();
-            for info in &infos {
-                match connect_one(event_loop, info, local).await {
-                    Ok(fd) => return Ok(fd),
-                    Err(failed) => {
-                        errors.extend(failed);
-                        // Anything but an OSError is not about this address.
-                        if errors.last().is_some_and(|error| !is_os_error(error)) {
-                            break;
-                        }
-                    }
-                }
-            }
-            errors
-        }
-        Some(delay) => {
-            let seconds: f64 = Python::attach(|py| delay.bind(py).extract())?;
-            let delay = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
-            let attempts = infos
-                .iter()
-                .map(|info| connect_one(event_loop, info, local))
-                .collect();
-            let head_start = || {
-                let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-                event_loop
-                    .reactor()
-                    .sleep_until(Nanos(Nanos::now().0.saturating_add(nanos)))
-            };
-            match staggered_race(attempts, head_start).await {
-                Ok(fd) => return Ok(fd),
-                Err(errors) => errors.into_iter().flatten().collect(),
-            }
-        }
-    };
-    Err(Python::attach(|py| combined(py, errors, request.all_errors)))
-}
-
-fn is_os_error(error: &PyErr) -> bool {
-    Python::attach(|py| error.is_instance_of::<PyOSError>(py))
-}
-
-/// Makes a socket, binds it if asked to, and connects it. The errors are those of the attempts to bind, then the last
-/// one; there is at least one.
-async fn connect_one(
-    event_loop: &Ref<Loop>,
-    info: &Info,
-    local: Option<&[Info]>,
-) -> Result<OwnedFd, Vec<PyErr>> {
-    let fail = |error: PyErr| vec![error];
-    let fd = socket::socket(info.family, info.socktype, info.proto).map_err(|error| fail(os_error(error)))?;
-    let mut errors = Vec::new();
-    if let Some(local) = local {
-        bind(&fd, info.family, local, &mut errors)?;
-    }
-    let connected = match &info.native {
-        Some(address) => socket::connect(&fd, address).map_err(os_error),
-        None => connect_by_python(&fd, &info.address),
-    };
-    let result = match connected {
-        Ok(Connect::Done) => Ok(()),
-        Ok(Connect::InProgress) => finish_connect(event_loop, &fd, &info.address).await,
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(()) => Ok(fd),
-        Err(error) => {
-            errors.push(error);
-            Err(errors)
-        }
-    }
-}
-
-/// Waits for the end of a connect.
-async fn finish_connect(event_loop: &Ref<Loop>, fd: &OwnedFd, address: &Obj) -> PyResult<()> {
-    let reactor = event_loop.reactor().clone();
-    reactor.writable(fd.as_raw_fd()).await.map_err(os_error)?;
-    socket::take_error(fd).map_err(|error| match error.raw_os_error() {
-        Some(code) => {
-            let address = Python::attach(|py| {
-                let text = address.bind(py).str();
-                text.map_or_else(|_| String::new(), |text| text.to_string())
-            });
-            with_message(code, format!("Connect call failed {address}"))
-        }
-        None => os_error(error),
-    })
-}
-
-/// A call on a Python socket that is lent the descriptor: for addresses that only Python can read.
-fn with_python_socket<R>(
-    py: Python<'_>,
-    fd: &OwnedFd,
-    call: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<R>,
-) -> PyResult<R> {
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("fileno", fd.as_raw_fd())?;
-    let socket = py.import("socket")?.getattr("socket")?.call((), Some(&kwargs))?;
-    let result = socket
-        .call_method1("setblocking", (false,))
-        .and_then(|_| call(&socket));
-    socket.call_method0("detach")?;
-    result
-}
-
-fn connect_by_python(fd: &OwnedFd, address: &Obj) -> PyResult<Connect> {
-    Python::attach(|py| {
-        let result = with_python_socket(py, fd, |socket| {
-            socket.call_method1("connect", (address.bind(py),)).map(|_| ())
-        });
-        match result {
-            Ok(()) => Ok(Connect::Done),
-            Err(error)
-                if error.is_instance_of::<pyo3::exceptions::PyBlockingIOError>(py)
-                    || error.is_instance_of::<pyo3::exceptions::PyInterruptedError>(py) =>
-            {
-                Ok(Connect::InProgress)
-            }
-            Err(error) => Err(error),
-        }
-    })
-}
-
-/// Binds to the first local address of the same family that can be bound to; adds the errors of those that can not.
-/// When none can, the errors come back.
-fn bind(fd: &OwnedFd, family: i32, local: &[Info], errors: &mut Vec<PyErr>) -> Result<(), Vec<PyErr>> {
-    for info in local.iter().filter(|info| info.family == family) {
-        let bound = Python::attach(|py| {
-            let result = match &info.native {
-                Some(address) => socket::bind(fd, address).map_err(os_error),
-                None => with_python_socket(py, fd, |socket| {
-                    socket.call_method1("bind", (info.address.bind(py),)).map(|_| ())
-                }),
-            };
-            result.map_err(|error| bind_error(py, &info.address, error))
-        });
-        match bound {
-            Ok(()) => return Ok(()),
-            Err(error) => errors.push(error),
-        }
-    }
-    if errors.is_empty() {
-        errors.push(PyOSError::new_err(format!(
-            "no matching local address with family={} found",
-            family_text(family)
-        )));
-    }
-    Err(std::mem::take(errors))
-}
-
-/// How Python's enumeration of address families describes this one.
-fn family_text(family: i32) -> String {
-    Python::attach(|py| {
-        let class = py.import("socket")?.getattr("AddressFamily")?;
-        PyResult::Ok(class.call1((family,))?.repr()?.to_string())
-    })
-    .unwrap_or_else(|_| family.to_string())
-}
-
-/// The error of a bind, with the address in its message.
-pub(super) fn bind_error(py: Python<'_>, address: &Obj, error: PyErr) -> PyErr {
-    let reworded = || -> PyResult<PyErr> {
-        let value = error.value(py);
-        let errno = value.getattr("errno")?;
-        if errno.is_none() {
-            return Ok(error.clone_ref(py));
-        }
-        // Which words follow the address differs between versions of asyncio.
-        let words = if cfg!(Py_3_13) {
-            value.str()?.to_string()
-        } else {
-            value.getattr("strerror")?.str()?.to_string()
-        };
-        let message = format!(
-            "error while attempting to bind on address {}: {}",
-            address.bind(py).repr()?,
-            words.to_lowercase()
-        );
-        Ok(with_message(errno.extract()?, message))
-    };
-    reworded().unwrap_or_else(|error| error)
-}
-
-/// What stands for all the errors together.
-fn combined(py: Python<'_>, mut errors: Vec<PyErr>, all_errors: bool) -> PyErr {
-    if let Some(index) = errors
-        .iter()
-        .position(|error| !error.is_instance_of::<PyOSError>(py))
-    {
-        return errors.swap_remove(index);
-    }
-    if all_errors {
-        let list = PyList::new(py, errors.iter().map(|error| error.value(py)));
-        return match list.and_then(|list| {
-            py.import("builtins")?
-                .getattr("ExceptionGroup")?
-                .call1(("create_connection failed", list))
-        }) {
-            Ok(group) => PyErr::from_value(group),
-            Err(error) => error,
-        };
-    }
-    let texts: Vec<String> = errors
-        .iter()
-        .map(|error| {
-            error
-                .value(py)
-                .str()
-                .map_or_else(|_| String::new(), |text| text.to_string())
-        })
-        .collect();
-    match texts.first() {
-        None => PyTimeoutError::new_err("create_connection failed"),
-        Some(model) if texts.iter().all(|text| text == model) => errors.swap_remove(0),
-        Some(_) => PyOSError::new_err(format!("Multiple exceptions: {}", texts.join(", "))),
-    }
+    let delay = Python::attach(|py| request.delay(py))?;
+    attempt::connect(event_loop, &infos, local.as_deref(), delay, request.all_errors).await
 }
 
 /// Closes a transport whose maker did not come to hand it out.

@@ -6,6 +6,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod asyncgens;
+pub(crate) mod attempt;
 pub(crate) mod connect;
 pub(crate) mod debug;
 pub(crate) mod errors;

@@ -6,7 +6,8 @@ use pyo3::types::{PyBool, PyBytes, PyList, PyString};
 use sabio_sync::yield_now;
 
 use super::Loop;
-use super::connect::{bind_error, check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
+use super::attempt::bind_error;
+use super::connect::{check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
 use super::resolve::{Hints, INTERNET, INTERNET_6, Info, Place, resolve};
 use super::server::Server;
 use crate::asyncio::asyncio;

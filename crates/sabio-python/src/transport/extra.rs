@@ -29,13 +29,15 @@ pub(crate) fn transport_socket(py: Python<'_>, socket: &Obj) -> PyResult<Obj> {
         .into())
 }
 
+/// The dictionary, which is made when the first value is stored.
 fn extra<'py>(slf: &Stream, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-    if slf.extra.is_none() {
-        slf.extra.set(Some(PyDict::new(py).into()));
-    }
     match slf.extra.get() {
         Some(extra) => Ok(extra.into_bound(py).cast_into::<PyDict>()?),
-        None => Ok(PyDict::new(py)),
+        None => {
+            let extra = PyDict::new(py);
+            slf.extra.set(Some(Obj::from(&extra)));
+            Ok(extra)
+        }
     }
 }
 
@@ -56,18 +58,20 @@ fn look_up(slf: &Stream, py: Python<'_>, name: &str) -> PyResult<Option<Obj>> {
 /// The value that is in the dictionary already, or that can be looked up.
 fn get<'py>(slf: &Stream, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = name.py();
-    let extra = extra(slf, py)?;
-    if let Some(value) = extra.get_item(name)? {
-        return Ok(Some(value));
+    if !slf.extra.is_none() {
+        if let Some(value) = extra(slf, py)?.get_item(name)? {
+            return Ok(Some(value));
+        }
     }
     let Ok(text) = name.extract::<&str>() else {
         return Ok(None);
     };
-    let value = look_up(slf, py, text)?;
-    if let Some(value) = &value {
-        extra.set_item(name, value.bind(py))?;
-    }
-    Ok(value.map(|value| value.into_bound(py)))
+    let Some(value) = look_up(slf, py, text)? else {
+        return Ok(None);
+    };
+    let value = value.into_bound(py);
+    extra(slf, py)?.set_item(name, &value)?;
+    Ok(Some(value))
 }
 
 fn get_extra_info(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<Obj> {

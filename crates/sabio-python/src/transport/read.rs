@@ -3,7 +3,7 @@
 
 use std::io;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use sabio_reactor::socket;
 
@@ -22,6 +22,8 @@ pub(crate) const MAX_SIZE: usize = 256 * 1024;
 const LARGE: usize = 32 * 1024;
 
 const FATAL_READ: &str = "Fatal read error on socket transport";
+
+const FATAL_GET_BUFFER: &str = "Fatal error: protocol.get_buffer() call failed.";
 
 /// The descriptor has data, or the peer has ended or reset the connection. SystemExit and KeyboardInterrupt come back
 /// as errors.
@@ -106,12 +108,11 @@ enum Filled {
 }
 
 fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
-    const GET_BUFFER: &str = "Fatal error: protocol.get_buffer() call failed.";
     let names = names(py)?;
     let hint = &SIZE_HINT.get(py)?;
     let buffer = match slf.notify(py, protocol, &names.get_buffer, &[hint]) {
         Ok(buffer) => buffer,
-        Err(error) => return close::fatal_error(slf, py, error, GET_BUFFER),
+        Err(error) => return close::fatal_error(slf, py, error, FATAL_GET_BUFFER),
     };
     let filled = fill_buffer(buffer.bind(py), |memory| {
         if memory.is_empty() {
@@ -119,17 +120,17 @@ fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResu
         }
         Filled::Received(slf.descriptor.borrow().and_then(|fd| socket::recv(fd, memory)))
     });
-    drop(buffer);
     let size = match filled {
         Ok(Filled::Received(Ok(size))) => size,
         Ok(Filled::Received(Err(error))) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
         Ok(Filled::Received(Err(error))) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
         Ok(Filled::Empty) => {
             let error = PyRuntimeError::new_err("get_buffer() returned an empty buffer");
-            return close::fatal_error(slf, py, error, GET_BUFFER);
+            return close::fatal_error(slf, py, error, FATAL_GET_BUFFER);
         }
-        Err(error) => return close::fatal_error(slf, py, error, FATAL_READ),
+        Err(_) => return not_a_buffer(slf, py, buffer.bind(py)),
     };
+    drop(buffer);
     if size == 0 {
         return at_eof(slf, py, protocol);
     }
@@ -142,6 +143,21 @@ fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResu
             error,
             "Fatal error: protocol.buffer_updated() call failed.",
         ),
+    }
+}
+
+/// What the protocol gave cannot be read into: the errors are those that asyncio's way of finding out raises.
+#[cold]
+fn not_a_buffer(slf: &Ref<Stream>, py: Python<'_>, object: &Bound<'_, PyAny>) -> PyResult<()> {
+    match object.len() {
+        Err(error) => close::fatal_error(slf, py, error, FATAL_GET_BUFFER),
+        Ok(_) => {
+            let error = PyTypeError::new_err(format!(
+                "recv_into() argument 1 must be read-write bytes-like object, not {}",
+                object.get_type().name()?
+            ));
+            close::fatal_error(slf, py, error, FATAL_READ)
+        }
     }
 }
 

@@ -321,10 +321,10 @@ fn define(table: &mut MethodTable<Stream>) {
     close::define(table);
     extra::define(table);
     table
-        .fast_onearg(
+        .fast_method(
             c"set_protocol",
-            c"set_protocol($self, protocol, /)\n--\n\nSet the protocol that is told from now on.",
-            |slf, protocol| slf.set_protocol(protocol),
+            c"set_protocol($self, protocol)\n--\n\nSet the protocol that is told from now on.",
+            |slf, args| slf.set_protocol(args.single("set_protocol", "protocol")?),
         )
         .fast_noargs(
             c"get_protocol",

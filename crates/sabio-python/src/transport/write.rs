@@ -17,7 +17,7 @@ use super::stream::Stream;
 use super::{close, flow};
 use crate::asyncio::asyncio;
 use crate::event_loop::Loop;
-use crate::ffi::{MethodTable, Obj, ReadBuffer, Ref};
+use crate::ffi::{Args, MethodTable, Obj, ReadBuffer, Ref};
 use crate::os_error::os_error;
 
 /// So many bytes are sent at once, without waiting for the end of the callback.
@@ -152,9 +152,9 @@ fn check<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
     Err(PyTypeError::new_err(format!("{expected}, not {}", name.repr()?)))
 }
 
-fn write(slf: &Ref<Stream>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = data.py();
-    let data = check(data)?;
+fn write(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
+    let py = args.py();
+    let data = check(args.single("write", "data")?)?;
     if slf.eof_written.get() {
         return Err(PyRuntimeError::new_err("Cannot call write() after write_eof()"));
     }
@@ -223,12 +223,16 @@ fn written_in_vain(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-fn writelines(slf: &Ref<Stream>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = list_of_data.py();
+fn writelines(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
+    let py = args.py();
+    let list_of_data = args.single("writelines", "list_of_data")?;
     if slf.eof_written.get() {
         return Err(PyRuntimeError::new_err(
             "Cannot call writelines() after write_eof()",
         ));
+    }
+    if !list_of_data.is_truthy()? {
+        return Ok(());
     }
     // All of them are looked at before anything is queued: an error leaves nothing half written.
     let pieces: Vec<Bound<'_, PyAny>> = list_of_data.try_iter()?.collect::<PyResult<_>>()?;
@@ -269,14 +273,14 @@ fn write_eof(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
 
 pub(super) fn define(table: &mut MethodTable<Stream>) {
     table
-        .fast_onearg(
+        .fast_method(
             c"write",
-            c"write($self, data, /)\n--\n\nSend data (bytes, bytearray or memoryview) without waiting.",
+            c"write($self, data)\n--\n\nSend data (bytes, bytearray or memoryview) without waiting.",
             write,
         )
-        .fast_onearg(
+        .fast_method(
             c"writelines",
-            c"writelines($self, list_of_data, /)\n--\n\nSend several pieces of data without waiting.",
+            c"writelines($self, list_of_data)\n--\n\nSend several pieces of data without waiting.",
             writelines,
         )
         .fast_noargs(
