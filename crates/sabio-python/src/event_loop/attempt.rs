@@ -178,7 +178,7 @@ fn bind(fd: &OwnedFd, family: i32, local: &[Info], errors: &mut Vec<PyErr>) -> R
                     socket.call_method1("bind", (info.address.bind(py),)).map(|_| ())
                 }),
             };
-            result.map_err(|error| bind_error(py, &info.address, error))
+            result.map_err(|error| bind_error(py, &info.address, &error))
         });
         match bound {
             Ok(()) => return Ok(()),
@@ -204,7 +204,7 @@ fn family_text(family: i32) -> String {
 }
 
 /// The error of a bind, with the address in its message.
-pub(super) fn bind_error(py: Python<'_>, address: &Obj, error: PyErr) -> PyErr {
+pub(super) fn bind_error(py: Python<'_>, address: &Obj, error: &PyErr) -> PyErr {
     let reworded = || -> PyResult<PyErr> {
         let value = error.value(py);
         let errno = value.getattr("errno")?;

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use sabio_reactor::socket::{self, Address};
 use sabio_sync::oneshot;
 
-use super::resolve::{Hints, Info, Place, STREAM, interleave, resolve};
+use super::resolve::{Hints, Place, STREAM, interleave, resolve};
 use super::{Loop, attempt};
 use crate::asyncio::asyncio;
 use crate::coroutine::{Awaiter, create_with};

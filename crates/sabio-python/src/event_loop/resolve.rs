@@ -89,30 +89,30 @@ impl Place {
         let host = text(self.host.bind(py))?;
         let port = port(self.port.bind(py))?;
         let native_port = u16::try_from(port);
-        if family == UNSPECIFIED || family == INTERNET {
-            if let Ok(ip) = host.parse::<Ipv4Addr>() {
-                return Some(Info {
-                    family: INTERNET,
-                    socktype: STREAM,
-                    proto: TCP,
-                    address: (host, port).into_pyobject(py).ok()?.into(),
-                    native: native_port.ok().map(|port| Address::v4(ip, port)),
-                });
-            }
+        if (family == UNSPECIFIED || family == INTERNET)
+            && let Ok(ip) = host.parse::<Ipv4Addr>()
+        {
+            return Some(Info {
+                family: INTERNET,
+                socktype: STREAM,
+                proto: TCP,
+                address: (host, port).into_pyobject(py).ok()?.into(),
+                native: native_port.ok().map(|port| Address::v4(ip, port)),
+            });
         }
-        if family == UNSPECIFIED || family == INTERNET_6 {
-            if let Ok(ip) = host.parse::<Ipv6Addr>() {
-                let (flowinfo, scope_id) = (self.flowinfo, self.scope_id);
-                return Some(Info {
-                    family: INTERNET_6,
-                    socktype: STREAM,
-                    proto: TCP,
-                    address: (host, port, flowinfo, scope_id).into_pyobject(py).ok()?.into(),
-                    native: native_port
-                        .ok()
-                        .map(|port| Address::v6(ip, port, flowinfo, scope_id)),
-                });
-            }
+        if (family == UNSPECIFIED || family == INTERNET_6)
+            && let Ok(ip) = host.parse::<Ipv6Addr>()
+        {
+            let (flowinfo, scope_id) = (self.flowinfo, self.scope_id);
+            return Some(Info {
+                family: INTERNET_6,
+                socktype: STREAM,
+                proto: TCP,
+                address: (host, port, flowinfo, scope_id).into_pyobject(py).ok()?.into(),
+                native: native_port
+                    .ok()
+                    .map(|port| Address::v6(ip, port, flowinfo, scope_id)),
+            });
         }
         None
     }

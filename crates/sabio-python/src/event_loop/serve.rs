@@ -275,7 +275,7 @@ fn add_socket(
         return Err(error);
     }
     let unavailable = error.value(py).getattr("errno")?.eq(ADDRESS_NOT_AVAILABLE)?;
-    let error = bind_error(py, &info.address, error);
+    let error = bind_error(py, &info.address, &error);
     if !unavailable {
         return Err(error);
     }

@@ -216,41 +216,36 @@ impl Server {
         }
         drop(sources);
         slf.serving.set(false);
-        if let Some(future) = slf.serving_forever.take() {
-            if !call_method(py, &future, &names(py)?.done, &[])?
+        if let Some(future) = slf.serving_forever.take()
+            && !call_method(py, &future, &names(py)?.done, &[])?
                 .bind(py)
                 .is_truthy()?
-            {
-                call_method(py, &future, &names(py)?.cancel, &[])?;
-            }
+        {
+            call_method(py, &future, &names(py)?.cancel, &[])?;
         }
         slf.wake_up_at_the_end(py)
     }
 
     /// The transports of the connections that are open.
-    fn clients(slf: &Ref<Server>) -> Vec<Ref<Stream>> {
-        let mut clients = Vec::new();
-        slf.event_loop.reactor().visit(
-            |source| {
-                if let Source::Stream(transport) = source {
-                    if transport.is_accepted_by(slf) {
-                        clients.push(transport.clone());
-                    }
-                }
-            },
-            |_| {},
-        );
-        clients
+    fn clients(slf: &Ref<Server>, py: Python<'_>) -> Vec<Ref<Stream>> {
+        let mut sources = Vec::new();
+        slf.event_loop
+            .reactor()
+            .visit(|source| sources.push(source.clone()), |_| {});
+        let transports = sources.iter().filter_map(|source| source.transport(py));
+        transports
+            .filter(|transport| transport.is_accepted_by(slf))
+            .collect()
     }
 
     fn close_clients(slf: &Ref<Server>, py: Python<'_>) -> PyResult<()> {
-        Server::clients(slf)
+        Server::clients(slf, py)
             .iter()
             .try_for_each(|transport| close::close(transport, py))
     }
 
     fn abort_clients(slf: &Ref<Server>, py: Python<'_>) -> PyResult<()> {
-        Server::clients(slf)
+        Server::clients(slf, py)
             .iter()
             .try_for_each(|transport| close::abort(transport, py))
     }
@@ -427,7 +422,7 @@ fn define(table: &mut MethodTable<Server>) {
         .getter(c"_active_count", c"How many connections are open.", |slf, _py| Ok(slf.connections.get()))
         .getter(c"_clients", c"The transports of the connections that are open, a set.", |slf, py| {
             let set = PySet::empty(py)?;
-            for transport in Server::clients(slf) {
+            for transport in Server::clients(slf, py) {
                 set.add(transport.bind(py))?;
             }
             Ok(Obj::from(set))

@@ -23,7 +23,7 @@ pub(crate) fn close(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     let flushed = write::flush_now(slf, py);
-    slf.update_interest()?;
+    slf.update_interest(py)?;
     if slf.queue.is_empty() && !slf.is_lost() {
         lose(slf, None)?;
     }
@@ -34,14 +34,14 @@ pub(crate) fn close(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
 ///
 /// # Errors
 /// RuntimeError when the loop is closed.
-fn force_close(slf: &Ref<Stream>, exception: Option<Obj>) -> PyResult<()> {
+fn force_close(slf: &Ref<Stream>, py: Python<'_>, exception: Option<Obj>) -> PyResult<()> {
     if slf.is_lost() {
         return Ok(());
     }
     slf.queue.clear();
     slf.blocked.set(false);
     slf.closing.set(true);
-    slf.update_interest()?;
+    slf.update_interest(py)?;
     lose(slf, exception)
 }
 
@@ -49,7 +49,7 @@ fn force_close(slf: &Ref<Stream>, exception: Option<Obj>) -> PyResult<()> {
 pub(crate) fn abort(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     // What this very callback wrote before had been sent by now if it were not corked.
     write::flush_now(slf, py)?;
-    force_close(slf, None)
+    force_close(slf, py, None)
 }
 
 /// Calls `connection_lost` in the loop's next turn.
@@ -90,7 +90,7 @@ pub(super) fn fatal_error(slf: &Ref<Stream>, py: Python<'_>, error: PyErr, messa
         errors::report_error(py, &event_loop, message, &error, &keys)
     };
     let exception = Obj::from(error.into_value(py).into_bound(py));
-    told.and(force_close(slf, Some(exception)))
+    told.and(force_close(slf, py, Some(exception)))
 }
 
 fn log(slf: &Ref<Stream>, py: Python<'_>, error: &PyErr, message: &str) -> PyResult<()> {
@@ -156,7 +156,13 @@ pub(super) fn define(table: &mut MethodTable<Stream>) {
         .fast_onearg(
             c"_force_close",
             c"_force_close($self, exc, /)\n--\n\nLose the connection because of an exception (or None).",
-            |slf, exception| force_close(slf, (!exception.is_none()).then(|| Obj::from(exception))),
+            |slf, exception| {
+                force_close(
+                    slf,
+                    exception.py(),
+                    (!exception.is_none()).then(|| Obj::from(exception)),
+                )
+            },
         )
         .getter(
             c"_closing",

@@ -51,6 +51,7 @@ pub(super) struct Descriptor {
     socket: ObjCell,
     token: Cell<Option<Token>>,
     interest: Cell<Interest>,
+    held: Cell<bool>,
     local: OnceCell<Option<Address>>,
     peer: OnceCell<Option<Address>>,
 }
@@ -69,6 +70,7 @@ impl Descriptor {
             socket: ObjCell::new(socket),
             token: Cell::new(None),
             interest: Cell::new(Interest::NONE),
+            held: Cell::new(false),
             local: OnceCell::new(),
             peer: peer.map_or_else(OnceCell::new, |peer| OnceCell::from(Some(peer))),
         }
@@ -91,15 +93,30 @@ impl Descriptor {
         sys::borrow(self.fd.get())
     }
 
-    /// Makes the transport known to the reactor, for nothing yet.
+    /// Makes the transport known to the reactor, in the place of what it was known as before. `held` says whether
+    /// the source keeps the transport alive. Nothing once the loop is closed.
     ///
     /// # Errors
-    /// Those of [`sabio_reactor::Reactor::register`].
-    pub(super) fn register(&self, event_loop: &Loop, source: Source) -> io::Result<()> {
-        let token = event_loop
-            .reactor()
-            .register(self.fd.get(), Interest::NONE, source)?;
+    /// Those of [`sabio_reactor::Reactor::register`]; the reactor does not know the descriptor then.
+    pub(super) fn register(
+        &self,
+        event_loop: &Loop,
+        source: Source,
+        interest: Interest,
+        held: bool,
+    ) -> io::Result<()> {
+        self.interest.set(interest);
+        self.held.set(held);
+        if event_loop.is_closed() {
+            return Ok(());
+        }
+        let before = self
+            .token
+            .take()
+            .and_then(|token| event_loop.reactor().deregister(token));
+        let token = event_loop.reactor().register(self.fd.get(), interest, source)?;
         self.token.set(Some(token));
+        drop(before);
         Ok(())
     }
 
@@ -108,23 +125,27 @@ impl Descriptor {
         self.interest.get()
     }
 
-    /// Changes it. No system call when nothing changes; nothing once the loop is closed.
+    /// Whether the reactor keeps the transport alive.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.get()
+    }
+
+    /// Whether the reactor knows it all already.
+    #[inline]
+    pub(super) fn has(&self, interest: Interest, held: bool) -> bool {
+        self.interest.get() == interest && self.held.get() == held
+    }
+
+    /// Changes what the reactor reports. Nothing once the loop is closed.
     ///
     /// # Errors
     /// Those of [`sabio_reactor::Reactor::set_interest`].
-    #[inline]
     pub(super) fn set_interest(&self, event_loop: &Loop, interest: Interest) -> io::Result<()> {
-        if self.interest.get() == interest {
-            return Ok(());
-        }
-        let Some(token) = self.token.get() else {
-            return Ok(());
-        };
         self.interest.set(interest);
-        if event_loop.is_closed() {
-            return Ok(());
+        match self.token.get() {
+            Some(token) if !event_loop.is_closed() => event_loop.reactor().set_interest(token, interest),
+            _ => Ok(()),
         }
-        event_loop.reactor().set_interest(token, interest)
     }
 
     /// Deregisters and closes. Later calls do nothing.

@@ -58,10 +58,10 @@ fn look_up(slf: &Stream, py: Python<'_>, name: &str) -> PyResult<Option<Obj>> {
 /// The value that is in the dictionary already, or that can be looked up.
 fn get<'py>(slf: &Stream, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = name.py();
-    if !slf.extra.is_none() {
-        if let Some(value) = extra(slf, py)?.get_item(name)? {
-            return Ok(Some(value));
-        }
+    if !slf.extra.is_none()
+        && let Some(value) = extra(slf, py)?.get_item(name)?
+    {
+        return Ok(Some(value));
     }
     let Ok(text) = name.extract::<&str>() else {
         return Ok(None);

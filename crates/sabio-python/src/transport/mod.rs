@@ -20,12 +20,13 @@ pub(crate) mod tcp;
 mod write;
 
 use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
 
 use crate::event_loop::Loop;
 use crate::event_loop::accept;
 use crate::event_loop::server::Server;
 use crate::event_loop::signals;
-use crate::ffi::{Ref, Visit};
+use crate::ffi::{Obj, Ref, Visit};
 
 pub(crate) use address::{address_from_python, address_to_python};
 pub(crate) use descriptor::Owner;
@@ -39,6 +40,8 @@ pub(crate) use write::flush;
 pub(crate) enum Source {
     /// A stream transport.
     Stream(Ref<Stream>),
+    /// A weak reference to a stream transport that waits for nothing: whoever forgets it is told so by its finalizer.
+    Idle(Obj),
     /// A server, and which of its listeners it is.
     Listener(Ref<Server>, usize),
     /// The pipe that tells the loop of signals.
@@ -50,17 +53,30 @@ impl Source {
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
         match self {
             Source::Stream(transport) => visit.obj(transport.as_obj()),
+            Source::Idle(reference) => visit.obj(reference),
             Source::Listener(server, _) => visit.obj(server.as_obj()),
             Source::Signals => {}
         }
     }
 
     /// The owner, as `add_reader` names it to those who ask for its descriptor; None for the loop itself.
-    pub(crate) fn owner(&self) -> Option<&crate::ffi::Obj> {
+    pub(crate) fn owner(&self, py: Python<'_>) -> Option<Obj> {
         match self {
-            Source::Stream(transport) => Some(transport.as_obj()),
-            Source::Listener(server, _) => Some(server.as_obj()),
+            Source::Stream(_) | Source::Idle(_) => self.transport(py).map(Ref::into_obj),
+            Source::Listener(server, _) => Some(server.as_obj().clone()),
             Source::Signals => None,
+        }
+    }
+
+    /// The stream transport, if it is one.
+    pub(crate) fn transport(&self, py: Python<'_>) -> Option<Ref<Stream>> {
+        match self {
+            Source::Stream(transport) => Some(transport.clone()),
+            Source::Idle(reference) => {
+                let referent = reference.bind(py).cast::<PyWeakrefReference>().ok()?.upgrade()?;
+                Ref::downcast(&referent).cloned()
+            }
+            Source::Listener(..) | Source::Signals => None,
         }
     }
 
@@ -83,6 +99,7 @@ impl Source {
                 }
                 Ok(())
             }
+            Source::Idle(_) => Ok(()),
             Source::Listener(server, index) => accept::accept(py, event_loop, server, *index),
             Source::Signals => signals::ready(event_loop, py),
         }

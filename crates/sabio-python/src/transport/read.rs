@@ -170,7 +170,7 @@ fn at_eof(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
     match keep_open {
         Ok(true) => {
             slf.at_eof.set(true);
-            slf.update_interest()
+            slf.update_interest(py)
         }
         Ok(false) => close::close(slf, py),
         Err(error) => close::fatal_error(
@@ -186,7 +186,7 @@ fn pause_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     if slf.closing.get() || slf.reading_paused.replace(true) {
         return Ok(());
     }
-    slf.update_interest()?;
+    slf.update_interest(py)?;
     Stream::log_debug(slf, py, "%r pauses reading")
 }
 
@@ -194,7 +194,7 @@ fn resume_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     if slf.closing.get() || !slf.reading_paused.replace(false) {
         return Ok(());
     }
-    slf.update_interest()?;
+    slf.update_interest(py)?;
     Stream::log_debug(slf, py, "%r resumes reading")
 }
 

@@ -1,6 +1,8 @@
 //! The stream transport: its state, how it begins, and the class under all public ones.
 //!
-//! A transport is registered with the reactor from its first to its last moment, which keeps it alive while it is open.
+//! A transport is registered with the reactor from its first to its last moment, which keeps it alive while it waits for
+//! anything. One that is paused is known there by a weak reference only: an open transport that everybody has forgotten
+//! is closed by its finalizer, with a ResourceWarning.
 //! Its life is asyncio's: `closing` is set by `close()`, by `abort()` and by errors; `conn_lost` counts from the moment
 //! at which `connection_lost` is certain to come, and from then on nothing is read or sent any more.
 
@@ -8,7 +10,7 @@ use std::cell::Cell;
 
 use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::{PyDict, PyString, PyType, PyWeakrefReference};
 use sabio_reactor::Interest;
 use sabio_reactor::socket::Address;
 use sabio_sync::oneshot::Sender;
@@ -132,7 +134,7 @@ impl Stream {
             large_reads: Cell::new(false),
         };
         let transport = Ref::create_as(class, stream)?;
-        if let Err(error) = transport.begin(py, event_loop, parts.protocol, parts.waiter) {
+        if let Err(error) = transport.begin(py, event_loop, &parts.protocol, parts.waiter) {
             transport.closing.set(true);
             transport.conn_lost.set(1);
             let closed = transport.descriptor.close(py, Some(event_loop));
@@ -181,31 +183,6 @@ impl Stream {
         self.started.get() && !self.reading_paused.get() && !self.closing.get() && !self.at_eof.get()
     }
 
-    /// Tells the reactor what the transport waits for.
-    ///
-    /// # Errors
-    /// OSError of the poller (`ENOMEM`, `ENOSPC`).
-    #[inline]
-    pub(super) fn update_interest(&self) -> PyResult<()> {
-        let mut interest = Interest::NONE;
-        if self.wants_data() {
-            interest |= Interest::READABLE;
-        }
-        if self.blocked.get() && !self.is_lost() {
-            interest |= Interest::WRITABLE;
-        }
-        if interest == self.descriptor.interest() {
-            return Ok(());
-        }
-        match self.event_loop.get() {
-            Some(event_loop) => self
-                .descriptor
-                .set_interest(&event_loop, interest)
-                .map_err(os_error),
-            None => Ok(()),
-        }
-    }
-
     /// Logs in debug mode: `format` gets the transport first.
     pub(super) fn log_debug(slf: &Ref<Stream>, py: Python<'_>, format: &str) -> PyResult<()> {
         if slf.event_loop.get().is_some_and(|event_loop| event_loop.debug()) {
@@ -219,17 +196,50 @@ impl Stream {
 }
 
 impl Ref<Stream> {
+    /// Tells the reactor what the transport waits for.
+    ///
+    /// # Errors
+    /// OSError of the poller (`ENOMEM`, `ENOSPC`).
+    pub(super) fn update_interest(&self, py: Python<'_>) -> PyResult<()> {
+        let mut interest = Interest::NONE;
+        if self.wants_data() {
+            interest |= Interest::READABLE;
+        }
+        if self.blocked.get() && !self.is_lost() {
+            interest |= Interest::WRITABLE;
+        }
+        // A transport that is open and waits for nothing may be forgotten by everybody; its end will not come by itself.
+        let held = !interest.is_none() || self.closing.get();
+        if self.descriptor.has(interest, held) {
+            return Ok(());
+        }
+        let Some(event_loop) = self.event_loop.get() else {
+            return Ok(());
+        };
+        let changed = if self.descriptor.is_held() == held {
+            self.descriptor.set_interest(&event_loop, interest)
+        } else {
+            let source = if held {
+                Source::Stream(self.clone())
+            } else {
+                Source::Idle(PyWeakrefReference::new(self.bind(py))?.into())
+            };
+            self.descriptor.register(&event_loop, source, interest, held)
+        };
+        changed.map_err(os_error)
+    }
+
     fn begin(
         &self,
         py: Python<'_>,
         event_loop: &Ref<Loop>,
-        protocol: Obj,
+        protocol: &Obj,
         waiter: Option<Sender<()>>,
     ) -> PyResult<()> {
         self.set_protocol(protocol.bind(py))?;
         let connection_made = Obj::from(protocol.bind(py).getattr("connection_made")?);
         self.descriptor
-            .register(event_loop, Source::Stream(self.clone()))
+            .register(event_loop, Source::Stream(self.clone()), Interest::NONE, true)
             .map_err(os_error)?;
         let transport = self.clone();
         event_loop.push(Ready::job(move |py, event_loop| {
@@ -238,7 +248,7 @@ impl Ref<Stream> {
                 .map(|_| ())
                 .or_else(|error| errors::call_failed(py, event_loop, &connection_made, &args, error));
             transport.started.set(true);
-            let reading = transport.update_interest().or_else(|error| {
+            let reading = transport.update_interest(py).or_else(|error| {
                 close::fatal_error(&transport, py, error, "Fatal read error on socket transport")
             });
             if let Some(waiter) = waiter {
@@ -256,7 +266,7 @@ pub(crate) fn check_unused(event_loop: &Ref<Loop>, socket: &Bound<'_, PyAny>, fd
         return Ok(());
     };
     let file = socket.repr()?;
-    Err(PyRuntimeError::new_err(match source.owner() {
+    Err(PyRuntimeError::new_err(match source.owner(socket.py()) {
         Some(owner) => format!(
             "File descriptor {file} is used by transport {}",
             owner.bind(socket.py()).repr()?

@@ -61,7 +61,7 @@ fn send_queued(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
         Ok(Progress::Empty) => Ok(()),
         Ok(Progress::Blocked) => {
             slf.blocked.set(true);
-            slf.update_interest()
+            slf.update_interest(py)
         }
         Err(error) => failed(slf, py, error),
     }
@@ -93,7 +93,7 @@ pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -
 
 /// Everything was sent after the descriptor had been blocked. The protocol may have written again meanwhile.
 fn drained(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
-    slf.update_interest()?;
+    slf.update_interest(py)?;
     if slf.is_lost() || !slf.queue.is_empty() {
         return Ok(());
     }
@@ -184,7 +184,7 @@ fn put(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, data: &Data<'_
             Err(error) => return failed(slf, py, error),
         }
         slf.blocked.set(true);
-        slf.update_interest()?;
+        slf.update_interest(py)?;
     }
     match data {
         Data::Bytes(piece) => slf.queue.push(piece, sent),
