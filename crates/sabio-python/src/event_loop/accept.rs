@@ -72,7 +72,7 @@ fn failed(
     let resume = BoundFunction::<Resume>::create(py, server.as_obj())?;
     event_loop
         .bind(py)
-        .call_method1("call_later", (ACCEPT_RETRY_DELAY, resume.bind(py)))?;
+        .call_method1("call_later", (ACCEPT_RETRY_DELAY, resume.bind(py), py.None()))?;
     let message = "socket.accept() out of system resource";
     errors::report_error(py, event_loop, message, &error, &keys)
 }
