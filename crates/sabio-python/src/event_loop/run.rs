@@ -73,6 +73,12 @@ impl Pace {
         }
     }
 
+    /// The loop begins to run: what came meanwhile is looked at first.
+    fn start(&self) {
+        self.turns_left.set(0);
+        self.last_poll.set(0);
+    }
+
     fn polled(&self, now: Nanos) {
         self.last_poll.set(now.0);
         self.last_look.set(now.0);
@@ -255,6 +261,7 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     slf.thread.set(Some(std::thread::current().id()));
     slf.thread_ident
         .set(py.import("_thread")?.getattr("get_ident")?.call0()?.extract()?);
+    slf.pace.start();
     // Looked up at each run: whoever replaced the function wants to be told.
     let set_running_loop = names(py)?.set_running_loop.text(py);
     let mut result = signals::start(slf, py)

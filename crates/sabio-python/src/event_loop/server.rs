@@ -308,7 +308,10 @@ fn serve_forever(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
                 return Ok(None);
             }
             Server::close(&server, py)?;
-            Server::close_clients(&server, py)?;
+            // Before 3.14 the connections live on, and are waited for.
+            if cfg!(Py_3_14) {
+                Server::close_clients(&server, py)?;
+            }
             server.end(py)
         });
         // Whatever happens on the way out, it is the cancellation that is raised.
@@ -359,11 +362,9 @@ fn sockets(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn repr(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
-    let sockets = match slf.sockets.get() {
-        Some(sockets) => sockets.bind(py).repr()?.to_string(),
-        None => "None".to_owned(),
-    };
-    let text = format!("<{} sockets={sockets}>", slf.bind(py).get_type().name()?);
+    let class = slf.bind(py).get_type().name()?;
+    let sockets = sockets(slf, py)?;
+    let text = format!("<{class} sockets={}>", sockets.bind(py).repr()?);
     Ok(Obj::from(PyString::new(py, &text)))
 }
 
