@@ -364,9 +364,16 @@ fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     if slf.is_running() {
         return Err(PyRuntimeError::new_err("Cannot close a running event loop"));
     }
-    if slf.closed.replace(true) {
+    if slf.closed.get() {
         return Ok(());
     }
+    if slf.debug() {
+        asyncio(py)?
+            .logger
+            .bind(py)
+            .call_method1("debug", ("Close %r", slf.bind(py)))?;
+    }
+    slf.closed.set(true);
     let ready = slf.ready.take_all();
     let corked = slf.corked.take_all();
     let result = signals::close(slf, py);
