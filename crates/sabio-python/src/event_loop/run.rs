@@ -11,11 +11,12 @@ use sabio_reactor::{Due, Events, Fired, Nanos};
 use super::{Loop, Ready, SourceEvent, asyncgens, debug, executor, readers, signals};
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
-use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref};
+use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, set_current};
 use crate::handle::{Handle, TimerHandle};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::step::{self, Input};
+use crate::task::Task;
 use crate::transport::Source;
 
 /// While callbacks are ready the poller is asked about this often.
@@ -256,6 +257,8 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     slf.check_closed()?;
     slf.check_running(py)?;
     let events = asyncio(py)?.events.bind(py);
+    // Only in a child that was forked in the middle of a step: the step of another loop, which never goes on here.
+    let outer = set_current::<Task>(None);
     debug::track_coroutine_origins(py, slf.debug())?;
     let hooks = asyncgens::install_hooks(py, slf)?;
     slf.thread.set(Some(std::thread::current().id()));
@@ -289,6 +292,7 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         .and_then(|()| debug::track_coroutine_origins(py, false))
         .and_then(|()| asyncgens::restore_hooks(py, hooks))
         .and(signals::finish(slf, py));
+    drop(set_current(outer));
     result.and(left).and(cleaned)
 }
 
