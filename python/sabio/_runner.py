@@ -18,16 +18,21 @@ import threading
 from asyncio import constants
 from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType, TracebackType
-from typing import Any, TypeVar, final
+from typing import Any, TypeAlias, TypeVar, final
 
 from sabio._sabio import Loop
 
 _T = TypeVar("_T")
 
+#: From 3.14 asyncio runs whatever can be awaited, and no longer coroutines alone.
+_TAKES_AWAITABLES = sys.version_info >= (3, 14)
+if sys.version_info >= (3, 14):
+    _Runnable: TypeAlias = Awaitable[_T]
+else:
+    _Runnable: TypeAlias = Coroutine[Any, Any, _T]
+
 #: How long the threads of the default executor are waited for on the way out, in seconds.
 _EXECUTOR_SECONDS: float = getattr(constants, "THREAD_JOIN_TIMEOUT", 300)
-#: From 3.14 a runner takes whatever can be awaited, and no longer coroutines alone.
-_TAKES_AWAITABLES = sys.version_info >= (3, 14)
 
 
 def new_event_loop() -> Loop:
@@ -80,12 +85,12 @@ class Runner:
         loop, _ = self._start()
         return loop
 
-    def run(self, coro: Awaitable[_T], *, context: contextvars.Context | None = None) -> _T:
-        """Run `coro` to its end and give its result, in `context` or else in the runner's own.
+    def run(self, coro: _Runnable[_T], *, context: contextvars.Context | None = None) -> _T:
+        """Run `coro` to its end in `context`, or else in the runner's own, and give its result.
 
         The first Ctrl-C cancels it, a second one ends it with KeyboardInterrupt at once, if Python's own handler
-        of SIGINT was in place and this is the main thread. ValueError (TypeError from 3.14) if `coro` cannot be
-        run, RuntimeError if a loop runs on this thread or the runner is closed.
+        of SIGINT was in place and this is the main thread. ValueError if `coro` is no coroutine (from 3.14:
+        TypeError if it cannot be awaited), RuntimeError if a loop runs on this thread or the runner is closed.
         """
         if not _TAKES_AWAITABLES and not asyncio.iscoroutine(coro):
             raise ValueError(f"a coroutine was expected, got {coro!r}")
@@ -103,8 +108,10 @@ class Runner:
             try:
                 return loop.run_until_complete(task)
             except asyncio.CancelledError as error:
-                # A task that somebody else cancelled as well still ends as a cancelled one.
-                if interrupt.count > 0 and task.uncancel() == 0:
+                # A task that somebody else cancelled as well still ends as a cancelled one, and so does one of a
+                # foreign kind that does not count.
+                uncancel = getattr(task, "uncancel", None)
+                if interrupt.count > 0 and uncancel is not None and uncancel() == 0:
                     raise KeyboardInterrupt from error
                 raise
 
@@ -147,7 +154,7 @@ class Runner:
 
 
 def run(
-    main: Awaitable[_T],
+    main: _Runnable[_T],
     *,
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
@@ -228,7 +235,7 @@ def _cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> None:
         if exception is not None:
             loop.call_exception_handler(
                 {
-                    "message": "unhandled exception during sabio.run() shutdown",
+                    "message": "unhandled exception during asyncio.run() shutdown",
                     "exception": exception,
                     "task": task,
                 }
