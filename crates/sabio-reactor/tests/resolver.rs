@@ -276,6 +276,22 @@ fn no_lookup_is_left_lying_while_threads_come_and_go() {
 }
 
 #[test]
+fn idle_threads_take_new_work_at_once() {
+    // An idle thread that nobody calls would look by itself after ten seconds.
+    let resolver = Resolver::new();
+    for _ in 0..20 {
+        let start = Instant::now();
+        let lookups: Vec<_> = (0..6).map(|_| resolver.lookup(query("127.0.0.1", "1"))).collect();
+        for lookup in lookups {
+            assert!(block_on(lookup).unwrap().is_ok());
+        }
+        assert!(start.elapsed() < Duration::from_secs(8));
+        // Time enough to go idle.
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
 fn idle_threads_end() {
     let resolver = Resolver::with_idle_time(Duration::from_millis(10));
     ask(&resolver, &query("127.0.0.1", "1")).unwrap();
