@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::ffi::{BaseClass, BaseMethod, Global, Obj, call_refs};
+use crate::ffi::{BaseClass, NativeFunction, Global, Obj};
 
 /// The interpreter's asyncio.
 pub(crate) struct Asyncio {
@@ -33,57 +33,57 @@ pub(crate) struct Asyncio {
 /// `_asyncio.Future`: the initialiser and the methods that ours call.
 pub(crate) struct FutureBase {
     pub(crate) class: BaseClass,
-    pub(crate) set_result: BaseMethod,
-    pub(crate) set_exception: BaseMethod,
-    pub(crate) cancel: BaseMethod,
-    pub(crate) result: BaseMethod,
-    pub(crate) exception: BaseMethod,
-    pub(crate) add_done_callback: BaseMethod,
-    pub(crate) iter: BaseMethod,
-    pub(crate) get_loop: BaseMethod,
-    pub(crate) callbacks: BaseMethod,
+    pub(crate) set_result: NativeFunction,
+    pub(crate) set_exception: NativeFunction,
+    pub(crate) cancel: NativeFunction,
+    pub(crate) result: NativeFunction,
+    pub(crate) exception: NativeFunction,
+    pub(crate) add_done_callback: NativeFunction,
+    pub(crate) iter: NativeFunction,
+    pub(crate) get_loop: NativeFunction,
+    pub(crate) callbacks: NativeFunction,
     pub(crate) blocking: Obj,
-    pub(crate) make_cancelled_error: BaseMethod,
+    pub(crate) make_cancelled_error: NativeFunction,
     pub(crate) cancel_message: Obj,
 }
 
 /// `_asyncio.Task`: the initialiser and the methods that ours call when the task belongs to another loop.
 pub(crate) struct TaskBase {
     pub(crate) class: BaseClass,
-    pub(crate) cancel: BaseMethod,
-    pub(crate) cancelling: BaseMethod,
-    pub(crate) uncancel: BaseMethod,
-    pub(crate) fut_waiter: BaseMethod,
-    pub(crate) must_cancel: BaseMethod,
+    pub(crate) cancel: NativeFunction,
+    pub(crate) cancelling: NativeFunction,
+    pub(crate) uncancel: NativeFunction,
+    pub(crate) fut_waiter: NativeFunction,
+    pub(crate) must_cancel: NativeFunction,
 }
 
 /// The interpreter's record of which task runs and who awaits whom.
 pub(crate) struct TaskRegistry {
     #[cfg(Py_3_12)]
-    swap: Obj,
+    swap: NativeFunction,
     #[cfg(not(Py_3_12))]
-    enter: Obj,
+    enter: NativeFunction,
     #[cfg(not(Py_3_12))]
-    leave: Obj,
+    leave: NativeFunction,
     #[cfg(Py_3_14)]
-    add_awaiter: Obj,
+    add_awaiter: NativeFunction,
     #[cfg(Py_3_14)]
-    discard_awaiter: Obj,
+    discard_awaiter: NativeFunction,
 }
 
 impl TaskRegistry {
     fn new(module: &Bound<'_, PyModule>) -> PyResult<TaskRegistry> {
         Ok(TaskRegistry {
             #[cfg(Py_3_12)]
-            swap: module.getattr("_swap_current_task")?.into(),
+            swap: NativeFunction::new(&module.getattr("_swap_current_task")?),
             #[cfg(not(Py_3_12))]
-            enter: module.getattr("_enter_task")?.into(),
+            enter: NativeFunction::new(&module.getattr("_enter_task")?),
             #[cfg(not(Py_3_12))]
-            leave: module.getattr("_leave_task")?.into(),
+            leave: NativeFunction::new(&module.getattr("_leave_task")?),
             #[cfg(Py_3_14)]
-            add_awaiter: module.getattr("future_add_to_awaited_by")?.into(),
+            add_awaiter: NativeFunction::new(&module.getattr("future_add_to_awaited_by")?),
             #[cfg(Py_3_14)]
-            discard_awaiter: module.getattr("future_discard_from_awaited_by")?.into(),
+            discard_awaiter: NativeFunction::new(&module.getattr("future_discard_from_awaited_by")?),
         })
     }
 
@@ -108,16 +108,16 @@ impl TaskRegistry {
                     &none
                 }
             };
-            let previous = call_refs(py, &self.swap, &[event_loop, new])?;
+            let previous = self.swap.call(py, [event_loop, new])?;
             Ok((!previous.bind(py).is_none()).then_some(previous))
         }
         #[cfg(not(Py_3_12))]
         {
             if let Some(old) = old {
-                call_refs(py, &self.leave, &[event_loop, old])?;
+                self.leave.call(py, [event_loop, old])?;
             }
             if let Some(new) = new {
-                call_refs(py, &self.enter, &[event_loop, new])?;
+                self.enter.call(py, [event_loop, new])?;
             }
             Ok(old.cloned())
         }
@@ -127,7 +127,7 @@ impl TaskRegistry {
     #[inline]
     pub(crate) fn add_awaiter(&self, py: Python<'_>, future: &Obj, waiter: &Obj) -> PyResult<()> {
         #[cfg(Py_3_14)]
-        call_refs(py, &self.add_awaiter, &[future, waiter])?;
+        self.add_awaiter.call(py, [future, waiter])?;
         let _ = (py, future, waiter);
         Ok(())
     }
@@ -136,15 +136,19 @@ impl TaskRegistry {
     #[inline]
     pub(crate) fn discard_awaiter(&self, py: Python<'_>, future: &Obj, waiter: &Obj) -> PyResult<()> {
         #[cfg(Py_3_14)]
-        call_refs(py, &self.discard_awaiter, &[future, waiter])?;
+        self.discard_awaiter.call(py, [future, waiter])?;
         let _ = (py, future, waiter);
         Ok(())
     }
 }
 
-fn getter(class: &Bound<'_, PyType>, name: &str) -> PyResult<BaseMethod> {
+fn method(class: &Bound<'_, PyType>, name: &str) -> PyResult<NativeFunction> {
+    Ok(NativeFunction::new(&class.getattr(name)?))
+}
+
+fn getter(class: &Bound<'_, PyType>, name: &str) -> PyResult<NativeFunction> {
     // The descriptor's own `__get__`, so that an attribute of the base can be read past the override of a subclass.
-    BaseMethod::from_object(Obj::from(class.getattr(name)?.getattr("__get__")?))
+    Ok(NativeFunction::new(&class.getattr(name)?.getattr("__get__")?))
 }
 
 impl Asyncio {
@@ -178,24 +182,24 @@ impl Asyncio {
             events: events.into(),
             future: FutureBase {
                 class: BaseClass::new(&future),
-                set_result: BaseMethod::new(&future, "set_result")?,
-                set_exception: BaseMethod::new(&future, "set_exception")?,
-                cancel: BaseMethod::new(&future, "cancel")?,
-                result: BaseMethod::new(&future, "result")?,
-                exception: BaseMethod::new(&future, "exception")?,
-                add_done_callback: BaseMethod::new(&future, "add_done_callback")?,
-                iter: BaseMethod::new(&future, "__iter__")?,
-                get_loop: BaseMethod::new(&future, "get_loop")?,
+                set_result: method(&future, "set_result")?,
+                set_exception: method(&future, "set_exception")?,
+                cancel: method(&future, "cancel")?,
+                result: method(&future, "result")?,
+                exception: method(&future, "exception")?,
+                add_done_callback: method(&future, "add_done_callback")?,
+                iter: method(&future, "__iter__")?,
+                get_loop: method(&future, "get_loop")?,
                 callbacks: getter(&future, "_callbacks")?,
                 blocking: future.getattr("_asyncio_future_blocking")?.into(),
-                make_cancelled_error: BaseMethod::new(&future, "_make_cancelled_error")?,
+                make_cancelled_error: method(&future, "_make_cancelled_error")?,
                 cancel_message: future.getattr("_cancel_message")?.into(),
             },
             task: TaskBase {
                 class: BaseClass::new(&task),
-                cancel: BaseMethod::new(&task, "cancel")?,
-                cancelling: BaseMethod::new(&task, "cancelling")?,
-                uncancel: BaseMethod::new(&task, "uncancel")?,
+                cancel: method(&task, "cancel")?,
+                cancelling: method(&task, "cancelling")?,
+                uncancel: method(&task, "uncancel")?,
                 fut_waiter: getter(&task, "_fut_waiter")?,
                 must_cancel: getter(&task, "_must_cancel")?,
             },

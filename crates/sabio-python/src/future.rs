@@ -198,7 +198,7 @@ fn initialize(
     let py = args.py();
     let base = &asyncio(py)?.future;
     base.class.init(py, slf.as_obj(), args, kwargs)?;
-    let event_loop = base.get_loop.call(py, &[slf.as_obj()])?;
+    let event_loop = base.get_loop.call(py, [slf.as_obj()])?;
     slf.core
         .event_loop
         .set(Ref::<Loop>::downcast(event_loop.bind(py)).cloned());
@@ -210,7 +210,7 @@ fn initialize(
 fn set_result(slf: &Ref<Future>, result: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = result.py();
     let result = Obj::from(result);
-    let base = || -> Outcome<Obj> { asyncio(py)?.future.set_result.call(py, &[slf.as_obj(), &result]) };
+    let base = || -> Outcome<Obj> { asyncio(py)?.future.set_result.call(py, [slf.as_obj(), &result]) };
     if slf.core.state.get() == State::Pending && slf.core.is_native() {
         slf.core
             .finish(slf.as_obj(), State::Finished, Some(result.clone()), base)?;
@@ -262,7 +262,7 @@ fn cancel(slf: &Ref<Future>, args: Args<'_, '_>) -> PyResult<Obj> {
         .only_keyword("cancel", &names(py)?.msg)?
         .or_else(|| args.get(0));
     let message = message.map_or_else(|| Obj::none(py), Obj::from);
-    let base = || -> Outcome<Obj> { asyncio(py)?.future.cancel.call(py, &[slf.as_obj(), &message]) };
+    let base = || -> Outcome<Obj> { asyncio(py)?.future.cancel.call(py, [slf.as_obj(), &message]) };
     if slf.core.state.get() == State::Pending && slf.core.is_native() {
         Ok(slf.core.finish(slf.as_obj(), State::Cancelled, None, base)?)
     } else {
@@ -303,7 +303,7 @@ pub(crate) fn add_callback<T: FutureLike>(
 
 /// `_callbacks` of futures and tasks: the native waiter first, as the callback that it stands for.
 fn callbacks<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
-    let base = asyncio(py)?.future.callbacks.call(py, &[slf.as_obj()])?;
+    let base = asyncio(py)?.future.callbacks.call(py, [slf.as_obj()])?;
     let Some(waiter) = slf.core().waiter.get() else {
         return Ok(base);
     };
@@ -323,7 +323,7 @@ fn callbacks<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
 /// `await future`.
 pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core().is_native() {
-        return Ok(asyncio(py)?.future.iter.call(py, &[slf.as_obj()])?);
+        return Ok(asyncio(py)?.future.iter.call(py, [slf.as_obj()])?);
     }
     let awaited = match (
         Ref::<Task>::downcast(slf.bind(py)),
@@ -331,7 +331,7 @@ pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<O
     ) {
         (Some(task), _) => Awaited::Task(task.clone()),
         (None, Some(future)) => Awaited::Future(future.clone()),
-        (None, None) => return Ok(asyncio(py)?.future.iter.call(py, &[slf.as_obj()])?),
+        (None, None) => return Ok(asyncio(py)?.future.iter.call(py, [slf.as_obj()])?),
     };
     Ok(Ref::create(
         py,

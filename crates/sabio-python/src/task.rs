@@ -176,7 +176,7 @@ impl Task {
         let base = &asyncio(py)?.future.set_result;
         let kept = result.clone();
         slf.core.finish(slf.as_obj(), State::Finished, Some(kept), || {
-            base.call(py, &[slf.as_obj(), &result])
+            base.call(py, [slf.as_obj(), &result])
         })?;
         Ok(())
     }
@@ -185,7 +185,7 @@ impl Task {
     pub(crate) fn fail(slf: &Ref<Task>, py: Python<'_>, exception: &Obj) -> Outcome<()> {
         let base = &asyncio(py)?.future.set_exception;
         slf.core.finish(slf.as_obj(), State::Finished, None, || {
-            base.call(py, &[slf.as_obj(), exception])
+            base.call(py, [slf.as_obj(), exception])
         })?;
         Ok(())
     }
@@ -196,7 +196,7 @@ impl Task {
         let base = &asyncio(py)?.future.cancel;
         let message = slf.cancel_message.get().unwrap_or_else(|| Obj::none(py));
         slf.core.finish(slf.as_obj(), State::Cancelled, None, || {
-            base.call(py, &[slf.as_obj(), &message])
+            base.call(py, [slf.as_obj(), &message])
         })?;
         Ok(())
     }
@@ -327,7 +327,7 @@ fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
         return asyncio(py)?
             .task
             .cancel
-            .call(py, &[slf.as_obj(), &message])?
+            .call(py, [slf.as_obj(), &message])?
             .bind(py)
             .is_truthy();
     }
@@ -361,14 +361,14 @@ pub(crate) fn cancel_future(py: Python<'_>, future: &Obj, message: Option<&Obj>)
 
 fn cancelling(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core.is_native() {
-        return Ok(asyncio(py)?.task.cancelling.call(py, &[slf.as_obj()])?);
+        return Ok(asyncio(py)?.task.cancelling.call(py, [slf.as_obj()])?);
     }
     crate::ffi::IntoObj::into_obj(slf.cancels.get(), py)
 }
 
 fn uncancel(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core.is_native() {
-        return Ok(asyncio(py)?.task.uncancel.call(py, &[slf.as_obj()])?);
+        return Ok(asyncio(py)?.task.uncancel.call(py, [slf.as_obj()])?);
     }
     let cancels = slf.cancels.get();
     if cancels > 0 {
@@ -381,11 +381,11 @@ fn uncancel(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 /// Raises the cancellation of a cancelled native task; asks the base otherwise.
-fn outcome(slf: &Ref<Task>, py: Python<'_>, base: &crate::ffi::BaseMethod) -> PyResult<Obj> {
+fn outcome(slf: &Ref<Task>, py: Python<'_>, base: &crate::ffi::NativeFunction) -> PyResult<Obj> {
     if slf.core.is_native() && slf.core.state() == State::Cancelled {
         return Err(PyErr::from_value(slf.make_cancelled_error(py)?.into_bound(py)));
     }
-    Ok(base.call(py, &[slf.as_obj()])?)
+    Ok(base.call(py, [slf.as_obj()])?)
 }
 
 fn define(table: &mut MethodTable<Task>) {
@@ -416,20 +416,20 @@ fn define(table: &mut MethodTable<Task>) {
             if slf.core.is_native() {
                 slf.make_cancelled_error(py)
             } else {
-                Ok(asyncio(py)?.future.make_cancelled_error.call(py, &[slf.as_obj()])?)
+                Ok(asyncio(py)?.future.make_cancelled_error.call(py, [slf.as_obj()])?)
             }
         })
         .getter(c"_fut_waiter", c"The future that the task waits for, or None.", |slf, py| {
             if slf.core.is_native() {
                 return Ok(slf.fut_waiter.get());
             }
-            Ok(Some(asyncio(py)?.task.fut_waiter.call(py, &[slf.as_obj()])?))
+            Ok(Some(asyncio(py)?.task.fut_waiter.call(py, [slf.as_obj()])?))
         })
         .getter(c"_must_cancel", c"Whether the next step throws CancelledError.", |slf, py| {
             if slf.core.is_native() {
                 return crate::ffi::IntoObj::into_obj(slf.must_cancel.get(), py);
             }
-            Ok(asyncio(py)?.task.must_cancel.call(py, &[slf.as_obj()])?)
+            Ok(asyncio(py)?.task.must_cancel.call(py, [slf.as_obj()])?)
         })
         .attribute(
             c"_cancel_message",

@@ -8,7 +8,6 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use super::call::call_refs;
 use super::error::Outcome;
 use super::method::enter;
 use super::object::Obj;
@@ -55,32 +54,6 @@ impl BaseClass {
                 Err(PyErr::fetch(py))
             }
         }
-    }
-}
-
-/// A method of a base, to be called on an instance of ours.
-pub(crate) struct BaseMethod(Obj);
-
-impl BaseMethod {
-    /// AttributeError if the class has no such attribute.
-    pub(crate) fn new(class: &Bound<'_, PyType>, name: &str) -> PyResult<BaseMethod> {
-        Ok(BaseMethod(Obj::from(class.getattr(name)?)))
-    }
-
-    /// Any callable that takes the object first.
-    pub(crate) fn from_object(callable: Obj) -> PyResult<BaseMethod> {
-        Ok(BaseMethod(callable))
-    }
-
-    /// `method(object, *args)`: the first of `args` is the object.
-    #[inline]
-    pub(crate) fn call(&self, py: Python<'_>, args: &[&Obj]) -> Outcome<Obj> {
-        call_refs(py, &self.0, args)
-    }
-
-    /// The descriptor itself.
-    pub(crate) fn object(&self) -> &Obj {
-        &self.0
     }
 }
 

@@ -1,0 +1,121 @@
+//! C functions of the interpreter's own modules, called directly: the convention is looked up once, and a call is a
+//! jump through a pointer instead of a walk through the layers of a Python call.
+
+use pyo3::ffi as py_ffi;
+use pyo3::prelude::*;
+
+use super::call::call_refs;
+use super::error::{Outcome, Raised};
+use super::object::Obj;
+
+/// How a C function takes its arguments.
+#[derive(Clone, Copy)]
+enum Convention {
+    OneArg(py_ffi::PyCFunction),
+    Fast(py_ffi::PyCFunctionFast),
+    FastKeywords(py_ffi::PyCFunctionFastWithKeywords),
+    Method(py_ffi::PyCMethod),
+    /// None of these, or not a C function at all: called as any other object.
+    Other,
+}
+
+impl Convention {
+    /// # Safety
+    /// `definition` is a live method definition.
+    unsafe fn of(definition: *const py_ffi::PyMethodDef) -> Convention {
+        // SAFETY: the flags say which member of the union was stored.
+        unsafe {
+            let method = (*definition).ml_meth;
+            let binding = py_ffi::METH_CLASS | py_ffi::METH_STATIC | py_ffi::METH_COEXIST;
+            match (*definition).ml_flags & !binding {
+                py_ffi::METH_O => Convention::OneArg(method.PyCFunction),
+                py_ffi::METH_FASTCALL => Convention::Fast(method.PyCFunctionFast),
+                flags if flags == py_ffi::METH_FASTCALL | py_ffi::METH_KEYWORDS => {
+                    Convention::FastKeywords(method.PyCFunctionFastWithKeywords)
+                }
+                flags if flags == py_ffi::METH_METHOD | py_ffi::METH_FASTCALL | py_ffi::METH_KEYWORDS => {
+                    Convention::Method(method.PyCMethod)
+                }
+                _ => Convention::Other,
+            }
+        }
+    }
+}
+
+/// A built-in function of a module, or a method of a C class.
+pub(crate) struct NativeFunction {
+    object: Obj,
+    convention: Convention,
+    /// The module that a function is bound to, or the class that a method belongs to.
+    owner: *mut py_ffi::PyObject,
+    is_method: bool,
+}
+
+impl NativeFunction {
+    /// Looks at `callable`: a built-in function, a method descriptor of a class, or anything else.
+    pub(crate) fn new(callable: &Bound<'_, PyAny>) -> NativeFunction {
+        let object = Obj::from(callable);
+        let pointer = callable.as_ptr();
+        // SAFETY: the object is alive and is cast only to what its exact type says it is; its definition, module and
+        // class live as long as it does.
+        unsafe {
+            if py_ffi::PyCFunction_CheckExact(pointer) != 0 {
+                let function = pointer.cast::<py_ffi::PyCFunctionObject>();
+                let convention = match Convention::of((*function).m_ml) {
+                    Convention::Method(_) => Convention::Other,
+                    convention => convention,
+                };
+                return NativeFunction { object, convention, owner: (*function).m_self, is_method: false };
+            }
+            if std::ptr::eq(py_ffi::Py_TYPE(pointer), &raw const py_ffi::PyMethodDescr_Type) {
+                let descriptor = pointer.cast::<py_ffi::PyMethodDescrObject>();
+                let convention = Convention::of((*descriptor).d_method);
+                let owner = (*descriptor).d_common.d_type.cast();
+                return NativeFunction { object, convention, owner, is_method: true };
+            }
+        }
+        NativeFunction { object, convention: Convention::Other, owner: std::ptr::null_mut(), is_method: false }
+    }
+
+    /// The function or descriptor itself.
+    pub(crate) fn object(&self) -> &Obj {
+        &self.object
+    }
+
+    /// Calls it. A method takes its instance as the first argument.
+    #[inline]
+    pub(crate) fn call<const N: usize>(&self, py: Python<'_>, args: [&Obj; N]) -> Outcome<Obj> {
+        let pointers = args.map(Obj::as_ptr);
+        let (slf, rest) = if self.is_method {
+            let Some((slf, rest)) = pointers.split_first() else {
+                return call_refs(py, &self.object, &args);
+            };
+            // SAFETY: both are alive; `owner` is a type, because a method descriptor's class is one.
+            if unsafe { py_ffi::PyObject_TypeCheck(*slf, self.owner.cast()) } == 0 {
+                return call_refs(py, &self.object, &args);
+            }
+            (*slf, rest)
+        } else {
+            (self.owner, &pointers[..])
+        };
+        let count = rest.len() as py_ffi::Py_ssize_t;
+        // SAFETY: attached; each function is called by the convention that its definition states, with the owner or
+        // instance that it expects and with live arguments. It returns a new reference or null with an exception set.
+        let result = unsafe {
+            match self.convention {
+                Convention::OneArg(function) if rest.len() == 1 => function(slf, rest[0]),
+                Convention::Fast(function) => function(slf, rest.as_ptr().cast_mut(), count),
+                Convention::FastKeywords(function) => function(slf, rest.as_ptr(), count, std::ptr::null_mut()),
+                Convention::Method(function) => {
+                    function(slf, self.owner.cast(), rest.as_ptr(), count, std::ptr::null_mut())
+                }
+                Convention::OneArg(_) | Convention::Other => return call_refs(py, &self.object, &args),
+            }
+        };
+        if result.is_null() {
+            return Err(Raised::new());
+        }
+        // SAFETY: a new reference, as the convention says.
+        Ok(unsafe { Obj::from_owned(result) })
+    }
+}
