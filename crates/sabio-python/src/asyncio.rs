@@ -1,10 +1,12 @@
 //! What this package takes from the interpreter's `asyncio`: its exceptions, abstract classes, registry of tasks and
 //! the `_asyncio` types under ours. Looked up once, when the module is initialised.
 
+use std::cell::Cell;
+
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::ffi::{BaseClass, NativeFunction, Global, Obj};
+use crate::ffi::{BaseClass, Global, NativeFunction, Obj};
 
 /// The interpreter's asyncio.
 pub(crate) struct Asyncio {
@@ -28,6 +30,8 @@ pub(crate) struct Asyncio {
     pub(crate) future: FutureBase,
     pub(crate) task: TaskBase,
     pub(crate) registry: TaskRegistry,
+    /// The type of the callbacks that `_asyncio.Task` schedules for its steps, once one was seen.
+    step_of_base: Cell<*const ()>,
 }
 
 /// `_asyncio.Future`: the initialiser and the methods that ours call.
@@ -204,7 +208,27 @@ impl Asyncio {
                 must_cancel: getter(&task, "_must_cancel")?,
             },
             registry: TaskRegistry::new(&native)?,
+            step_of_base: Cell::new(std::ptr::null()),
         })
+    }
+}
+
+impl Asyncio {
+    /// Whether `callback` is a step of `_asyncio.Task`. Its type has no name of its own in the module.
+    #[inline]
+    pub(crate) fn is_step_of_base(&self, callback: &Bound<'_, PyAny>) -> bool {
+        let class: *const () = callback.get_type_ptr().cast();
+        if std::ptr::eq(class, self.step_of_base.get()) {
+            return true;
+        }
+        let is_step = callback
+            .get_type()
+            .name()
+            .is_ok_and(|name| name == "TaskStepMethWrapper");
+        if is_step {
+            self.step_of_base.set(class);
+        }
+        is_step
     }
 }
 

@@ -5,7 +5,7 @@
 //! other callback, so that it is woken first, in the order in which asyncio promises to call them. A future of a loop
 //! that is not ours is left to its base entirely.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -35,7 +35,7 @@ pub(crate) enum State {
 #[derive(Default)]
 pub(crate) struct FutureCore {
     /// The loop, if it is one of ours.
-    event_loop: Slot<Loop_>,
+    event_loop: OnceCell<Ref<Loop>>,
     state: Cell<State>,
     /// `_asyncio_future_blocking`: set by `await`, read by whoever steps the coroutine.
     blocking: Cell<bool>,
@@ -44,31 +44,30 @@ pub(crate) struct FutureCore {
     result: ObjCell,
 }
 
-type Loop_ = Ref<Loop>;
-
 impl FutureCore {
     /// Binds the future to a loop of ours.
     #[inline]
     pub(crate) fn set_event_loop(&self, event_loop: Ref<Loop>) {
-        self.event_loop.set(Some(event_loop));
+        // A future stays with its first loop, whatever its initialiser is called with again.
+        let _ = self.event_loop.set(event_loop);
     }
 
     /// The loop, if it is one of ours.
     #[inline]
-    pub(crate) fn event_loop(&self) -> Option<Ref<Loop>> {
+    pub(crate) fn event_loop(&self) -> Option<&Ref<Loop>> {
         self.event_loop.get()
     }
 
     /// Whether it is bound to a loop of ours: everything is done natively then.
     #[inline]
     pub(crate) fn is_native(&self) -> bool {
-        !self.event_loop.is_none()
+        self.event_loop.get().is_some()
     }
 
     /// Whether it is bound to this loop.
     #[inline]
     pub(crate) fn belongs_to(&self, event_loop: &Ref<Loop>) -> bool {
-        std::ptr::eq(self.event_loop.as_ptr(), event_loop.as_obj().as_ptr())
+        self.event_loop.get().is_some_and(|own| own.same(event_loop))
     }
 
     /// Pending, cancelled or finished.
@@ -112,8 +111,7 @@ impl FutureCore {
         self.state.set(state);
         self.result.set(result);
         let Some(waiter) = waiter else { return end() };
-        let event_loop = waiter.event_loop();
-        match event_loop {
+        match waiter.event_loop().cloned() {
             Some(event_loop) => {
                 event_loop.push(Ready::Wakeup(waiter));
                 let ended = end()?;
@@ -126,7 +124,7 @@ impl FutureCore {
 
     /// Shows what it owns.
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        visit.slot(&self.event_loop);
+        visit.option(self.event_loop.get().map(Ref::as_obj));
         visit.slot(&self.waiter);
         visit.slot(&self.result);
     }
@@ -142,6 +140,9 @@ impl FutureCore {
 pub(crate) trait FutureLike: Class {
     /// The common part.
     fn core(&self) -> &FutureCore;
+
+    /// What an iterator over it holds.
+    fn awaited(slf: &Ref<Self>) -> Awaited;
 }
 
 /// The data of `sabio.Future`.
@@ -175,6 +176,11 @@ impl FutureLike for Future {
     fn core(&self) -> &FutureCore {
         &self.core
     }
+
+    #[inline]
+    fn awaited(slf: &Ref<Future>) -> Awaited {
+        Awaited::Future(slf.clone())
+    }
 }
 
 /// A new future of this loop, as `loop.create_future()` gives it.
@@ -199,9 +205,9 @@ fn initialize(
     let base = &asyncio(py)?.future;
     base.class.init(py, slf.as_obj(), args, kwargs)?;
     let event_loop = base.get_loop.call(py, [slf.as_obj()])?;
-    slf.core
-        .event_loop
-        .set(Ref::<Loop>::downcast(event_loop.bind(py)).cloned());
+    if let Some(event_loop) = Ref::<Loop>::downcast(event_loop.bind(py)) {
+        slf.core.set_event_loop(event_loop.clone());
+    }
     slf.core.state.set(State::Pending);
     slf.core.result.set(None);
     Ok(())
@@ -229,7 +235,12 @@ fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> PyResult<()
     } else {
         None
     };
-    let parked = waiter.and_then(|waiter| waiter.event_loop().map(|event_loop| (waiter, event_loop)));
+    let parked = waiter.and_then(|waiter| {
+        waiter
+            .event_loop()
+            .cloned()
+            .map(|event_loop| (waiter, event_loop))
+    });
     if let Some((waiter, event_loop)) = &parked {
         event_loop.push(Ready::Wakeup(waiter.clone()));
     }
@@ -259,7 +270,7 @@ fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> PyResult<()
 fn cancel(slf: &Ref<Future>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     let message = args
-        .only_keyword("cancel", &names(py)?.msg)?
+        .only_keyword("cancel", &names(py)?.msg_keyword)?
         .or_else(|| args.get(0));
     let message = message.map_or_else(|| Obj::none(py), Obj::from);
     let base = || -> Outcome<Obj> { asyncio(py)?.future.cancel.call(py, [slf.as_obj(), &message]) };
@@ -278,7 +289,7 @@ pub(crate) fn add_done_callback<T: FutureLike>(slf: &Ref<T>, args: Args<'_, '_>)
             "add_done_callback() missing required argument: 'fn'",
         ));
     };
-    let context = match args.only_keyword("add_done_callback", &names(py)?.context)? {
+    let context = match args.only_keyword("add_done_callback", &names(py)?.context_keyword)? {
         Some(context) if !context.is_none() => Obj::from(context),
         _ => context_copy_current(py)?,
     };
@@ -310,7 +321,7 @@ fn callbacks<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
     let list = PyList::empty(py);
     list.append((
         BoundFunction::<Wakeup>::create(py, waiter.as_obj())?.bind(py),
-        waiter.context().map(|c| c.into_bound(py)),
+        waiter.context().map(|context| context.bind(py)),
     ))?;
     if !base.bind(py).is_none() {
         for callback in base.bind(py).try_iter()? {
@@ -325,14 +336,7 @@ pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<O
     if !slf.core().is_native() {
         return Ok(asyncio(py)?.future.iter.call(py, [slf.as_obj()])?);
     }
-    let awaited = match (
-        Ref::<Task>::downcast(slf.bind(py)),
-        Ref::<Future>::downcast(slf.bind(py)),
-    ) {
-        (Some(task), _) => Awaited::Task(task.clone()),
-        (None, Some(future)) => Awaited::Future(future.clone()),
-        (None, None) => return Ok(asyncio(py)?.future.iter.call(py, [slf.as_obj()])?),
-    };
+    let awaited = T::awaited(slf);
     Ok(Ref::create(
         py,
         FutureIterator {
@@ -394,7 +398,7 @@ fn define(table: &mut MethodTable<Future>) {
 }
 
 /// What is awaited.
-enum Awaited {
+pub(crate) enum Awaited {
     Future(Ref<Future>),
     Task(Ref<Task>),
 }

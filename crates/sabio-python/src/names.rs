@@ -5,7 +5,7 @@ use std::ops::Deref;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use crate::ffi::{Global, Obj};
+use crate::ffi::{Global, KeywordName, Obj};
 
 /// An interned string.
 pub(crate) struct Name(Obj);
@@ -49,6 +49,10 @@ macro_rules! names {
         /// One interned string a field.
         pub(crate) struct Names {
             $(pub(crate) $field: Name,)*
+            /// The keyword `context`, where a function takes no other.
+            pub(crate) context_keyword: KeywordName,
+            /// The keyword `msg`, where a function takes no other.
+            pub(crate) msg_keyword: KeywordName,
             /// The keyword `context` alone, as the names of a call.
             pub(crate) only_context: KeywordNames,
         }
@@ -58,6 +62,8 @@ macro_rules! names {
                 let context = PyString::intern(py, "context");
                 Ok(Names {
                     $($field: Name(Obj::from(PyString::intern(py, $text))),)*
+                    context_keyword: KeywordName::new(Obj::from(&context)),
+                    msg_keyword: KeywordName::new(Obj::from(PyString::intern(py, "msg"))),
                     only_context: KeywordNames(Obj::from(PyTuple::new(py, [context])?)),
                 })
             }

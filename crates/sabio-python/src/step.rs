@@ -76,9 +76,9 @@ pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Tas
     );
     let result = match swapped {
         Ok(previous) => {
-            let result = context_enter(py, &context).and_then(|()| {
+            let result = context_enter(py, context).and_then(|()| {
                 let result = advance(py, event_loop, task, Input::Resume);
-                context_exit(py, &context)?;
+                context_exit(py, context)?;
                 result
             });
             registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), previous.as_ref())?;
@@ -100,13 +100,13 @@ fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()
     }
     let old = outer.as_ref().map(Ref::as_obj);
     if let Some(context) = outer.as_ref().and_then(|outer| outer.context()) {
-        context_exit(py, &context)?;
+        context_exit(py, context)?;
     }
     asyncio(py)?
         .registry
         .swap(py, event_loop.as_obj(), old, Some(task.as_obj()))?;
     match task.context() {
-        Some(context) => context_enter(py, &context),
+        Some(context) => context_enter(py, context),
         None => Ok(()),
     }
     .inspect_err(|_| {
@@ -125,7 +125,7 @@ pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>) -> Outcome<()> {
 
 fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
     if let Some(context) = task.context() {
-        context_exit(py, &context)?;
+        context_exit(py, context)?;
     }
     asyncio(py)?
         .registry
@@ -310,7 +310,7 @@ fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yiel
     }
     bound.setattr(names.blocking.text(py), false)?;
     let wakeup = BoundFunction::<Wakeup>::create(py, task.as_obj())?;
-    let context = task.context().unwrap_or_else(|| Obj::none(py));
+    let context = task.context().cloned().unwrap_or_else(|| Obj::none(py));
     match (Ref::<Future>::downcast(bound), Ref::<Task>::downcast(bound)) {
         (Some(future), _) if future.is_exact(py) => add_callback(py, future, wakeup, context)?,
         (_, Some(other)) if other.is_exact(py) => add_callback(py, other, wakeup, context)?,

@@ -3,7 +3,7 @@
 //! Invariants: a task of one of our loops is on the ready queue at most once; its phase says whether it is there, runs,
 //! waits for a future or is parked by a native coroutine. A task of another loop is left to its base entirely.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::marker::PhantomData;
 
 use pyo3::exceptions::PyTypeError;
@@ -11,14 +11,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::asyncio::asyncio;
-use crate::event_loop::{Loop, Ready};
+use crate::event_loop::{FirstStep, Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, FunctionDefinition, LocalWake,
     MethodTable, Obj, ObjCell,
 };
 use crate::ffi::{Ref, Visit, call_method, call0, call1, context_copy_current};
-use crate::future::{FutureCore, FutureLike, State, define_common, iterate};
+use crate::future::{Awaited, FutureCore, FutureLike, State, define_common, iterate};
 use crate::names::names;
 use crate::step;
 
@@ -43,7 +43,7 @@ pub(crate) enum Phase {
 pub(crate) struct Task {
     core: FutureCore,
     coro: ObjCell,
-    context: ObjCell,
+    context: OnceCell<Obj>,
     fut_waiter: ObjCell,
     cancel_message: ObjCell,
     cancelled_error: ObjCell,
@@ -66,7 +66,7 @@ impl Class for Task {
     fn visit(&self, visit: &mut Visit<'_>) {
         self.core.visit(visit);
         visit.slot(&self.coro);
-        visit.slot(&self.context);
+        visit.option(self.context.get());
         visit.slot(&self.fut_waiter);
         visit.slot(&self.cancel_message);
         visit.slot(&self.cancelled_error);
@@ -75,7 +75,6 @@ impl Class for Task {
     fn clear(&self) {
         self.core.clear();
         self.coro.set(None);
-        self.context.set(None);
         self.fut_waiter.set(None);
         self.cancel_message.set(None);
         self.cancelled_error.set(None);
@@ -86,6 +85,11 @@ impl FutureLike for Task {
     #[inline]
     fn core(&self) -> &FutureCore {
         &self.core
+    }
+
+    #[inline]
+    fn awaited(slf: &Ref<Task>) -> Awaited {
+        Awaited::Task(slf.clone())
     }
 }
 
@@ -111,13 +115,13 @@ pub(crate) fn current() -> Option<Ref<Task>> {
 impl Task {
     /// The loop, if it is one of ours.
     #[inline]
-    pub(crate) fn event_loop(&self) -> Option<Ref<Loop>> {
+    pub(crate) fn event_loop(&self) -> Option<&Ref<Loop>> {
         self.core.event_loop()
     }
 
     /// The context that the coroutine runs in.
     #[inline]
-    pub(crate) fn context(&self) -> Option<Obj> {
+    pub(crate) fn context(&self) -> Option<&Obj> {
         self.context.get()
     }
 
@@ -226,31 +230,35 @@ fn adopt(py: Python<'_>, task: &Ref<Task>, event_loop: &Ref<Loop>, spawn: Spawn)
         name,
         eager_start,
     } = spawn;
-    let context = match context {
-        Some(context) => context,
-        None => context_copy_current(py)?,
+    let kwargs = match (&context, &name) {
+        (None, None) => event_loop.loop_kwargs(py)?,
+        _ => {
+            let names = names(py)?;
+            let kwargs = event_loop.loop_kwargs(py)?.copy()?;
+            if let Some(context) = &context {
+                kwargs.set_item(names.context.bind(py), context.bind(py))?;
+            }
+            if let Some(name) = &name {
+                kwargs.set_item(names.name.bind(py), name.bind(py))?;
+            }
+            kwargs
+        }
     };
-    let names = names(py)?;
-    let kwargs = event_loop.task_kwargs(py)?;
-    kwargs.set_item(names.context.bind(py), context.bind(py))?;
-    if let Some(name) = &name {
-        kwargs.set_item(names.name.bind(py), name.bind(py))?;
-    }
     let args = PyTuple::new(py, [coro.bind(py)])?;
-    let outer = event_loop.expect_first_step(context.as_ptr());
+    let outer = event_loop.expect_first_step(FirstStep::Expected);
     let initialised = asyncio(py)?
         .task
         .class
         .init(py, task.as_obj(), &args, Some(&kwargs));
-    event_loop.expect_first_step(outer);
-    if name.is_some() {
-        kwargs.del_item(names.name.bind(py))?;
-    }
-    kwargs.set_item(names.context.bind(py), py.None())?;
-    event_loop.return_task_kwargs(kwargs);
+    let first_step = event_loop.expect_first_step(outer);
     initialised?;
     task.coro.set(Some(coro));
-    task.context.set(Some(context));
+    let context = match (first_step, context) {
+        (FirstStep::Dropped(context), _) | (_, Some(context)) => context,
+        // A `call_soon` that somebody put in the place of ours kept the step to itself.
+        (_, None) => context_copy_current(py)?,
+    };
+    let _ = task.context.set(context);
     task.core.set_event_loop(event_loop.clone());
     if eager_start && event_loop.is_running_here() {
         Ok(step::run_eagerly(py, event_loop, task)?)
@@ -319,7 +327,7 @@ fn initialize(
 fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
     let py = args.py();
     let message = args
-        .only_keyword("cancel", &names(py)?.msg)?
+        .only_keyword("cancel", &names(py)?.msg_keyword)?
         .or_else(|| args.get(0));
     let message = message.filter(|message| !message.is_none()).map(Obj::from);
     if !slf.core.is_native() {
@@ -469,7 +477,7 @@ impl FunctionDef for Wakeup {
         // Called by somebody else than a loop of ours (which recognises the callback): in a handle of its own.
         if let Some(task) = Ref::<Task>::downcast(slf.bind(py)) {
             if let Some(event_loop) = task.event_loop() {
-                step::wake(&event_loop, task, future.bind(py));
+                step::wake(event_loop, task, future.bind(py));
             }
         }
         Ok(Obj::none(py))

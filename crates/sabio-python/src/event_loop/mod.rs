@@ -28,7 +28,6 @@ use std::rc::Rc;
 use std::thread::ThreadId;
 
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
@@ -87,6 +86,17 @@ pub(crate) struct SourceEvent {
 /// The reactor of a loop: our sources, and the handles of users.
 pub(crate) type LoopReactor = Reactor<Source, Ref<Handle>>;
 
+/// What becomes of the step that the initialiser of `_asyncio.Task` schedules: ours is taken natively instead.
+#[derive(Default)]
+pub(crate) enum FirstStep {
+    #[default]
+    Unexpected,
+    /// The initialiser runs.
+    Expected,
+    /// `call_soon` has dropped the step and kept its context.
+    Dropped(Obj),
+}
+
 /// The data of a loop.
 pub(crate) struct Loop {
     ready: LocalQueue<Ready>,
@@ -122,10 +132,9 @@ pub(crate) struct Loop {
     pub(crate) asyncgens: ObjCell,
     pub(crate) asyncgens_shutdown: Cell<bool>,
 
-    first_step: Cell<*mut PyObject>,
+    first_step: Cell<FirstStep>,
     no_args: Obj,
     loop_kwargs: ObjCell,
-    task_kwargs: ObjCell,
 }
 
 static LOOP: ClassCell = ClassCell::new();
@@ -169,7 +178,6 @@ impl Class for Loop {
             &self.default_executor,
             &self.asyncgens,
             &self.loop_kwargs,
-            &self.task_kwargs,
         ] {
             visit.slot(slot);
         }
@@ -184,7 +192,6 @@ impl Class for Loop {
             &self.task_factory,
             &self.asyncgens,
             &self.loop_kwargs,
-            &self.task_kwargs,
         ] {
             slot.set(None);
         }
@@ -231,10 +238,9 @@ impl Loop {
             executor_shutdown: Cell::new(false),
             asyncgens: ObjCell::new(Some(py.import("weakref")?.getattr("WeakSet")?.call0()?.into())),
             asyncgens_shutdown: Cell::new(false),
-            first_step: Cell::new(std::ptr::null_mut()),
+            first_step: Cell::new(FirstStep::Unexpected),
             no_args: PyTuple::empty(py).into(),
             loop_kwargs: ObjCell::new(None),
-            task_kwargs: ObjCell::new(None),
         })
     }
 
@@ -339,11 +345,11 @@ impl Loop {
         self.thread.get() == Some(std::thread::current().id())
     }
 
-    /// Tells `call_soon` to drop the step that the initialiser of `_asyncio.Task` is about to schedule in this
-    /// context (null: none). Gives back what it was told before.
+    /// Tells `call_soon` whether the initialiser of `_asyncio.Task` is about to schedule a step. Gives back what it
+    /// knew before.
     #[inline]
-    pub(crate) fn expect_first_step(&self, context: *mut PyObject) -> *mut PyObject {
-        self.first_step.replace(context)
+    pub(crate) fn expect_first_step(&self, expected: FirstStep) -> FirstStep {
+        self.first_step.replace(expected)
     }
 
     /// An empty tuple.
@@ -384,30 +390,9 @@ impl Ref<Loop> {
     }
 }
 
-impl Ref<Loop> {
-    /// `{"loop": self}` for the initialiser of a task, to which the caller adds: taken out while it is used.
-    #[inline]
-    pub(crate) fn task_kwargs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        match self.task_kwargs.take() {
-            Some(kwargs) => Ok(kwargs.into_bound(py).cast_into::<PyDict>()?),
-            None => {
-                let kwargs = PyDict::new(py);
-                kwargs.set_item(names(py)?.loop_.bind(py), self.bind(py))?;
-                Ok(kwargs)
-            }
-        }
-    }
-
-    /// Gives the dict of [`Ref::task_kwargs`] back, for the next task.
-    #[inline]
-    pub(crate) fn return_task_kwargs(&self, kwargs: Bound<'_, PyDict>) {
-        self.task_kwargs.set(Some(Obj::from(kwargs)));
-    }
-}
-
 /// The running loop of this thread. RuntimeError if none runs, or one that is not ours.
 pub(crate) fn running(py: Python<'_>) -> PyResult<Ref<Loop>> {
-    if let Some(event_loop) = task::current().and_then(|task| task.event_loop()) {
+    if let Some(event_loop) = task::current().and_then(|task| task.event_loop().cloned()) {
         return Ok(event_loop);
     }
     let running = asyncio(py)?.events.bind(py).call_method0("get_running_loop")?;

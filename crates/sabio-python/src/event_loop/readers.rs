@@ -157,7 +157,7 @@ fn add_private(
             "{function}() takes a file and a callback"
         )));
     };
-    let context = args.only_keyword(function, &names(args.py())?.context)?;
+    let context = args.only_keyword(function, &names(args.py())?.context_keyword)?;
     add(slf, file, callback, context, args, direction)
 }
 

@@ -4,7 +4,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use sabio_reactor::Nanos;
 
-use super::{Loop, Ready, debug};
+use super::{FirstStep, Loop, Ready, debug};
+use crate::asyncio::asyncio;
 use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature, context_copy_current};
 use crate::handle::{Handle, Kind, TimerHandle};
 use crate::names::names;
@@ -32,7 +33,7 @@ fn parse<'a, 'py>(
     let Some(callback) = args.get(first) else {
         return parse_named(function, time, args);
     };
-    let context = args.only_keyword(function, &names(args.py())?.context)?;
+    let context = args.only_keyword(function, &names(args.py())?.context_keyword)?;
     Ok(Call {
         time: time.and(args.get(0)),
         callback,
@@ -94,15 +95,11 @@ fn context_of(py: Python<'_>, call: &Call<'_, '_>) -> PyResult<Obj> {
 fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     slf.check_closed()?;
-    let call = parse("call_soon", None, args)?;
-    if let Some(context) = call.context {
-        let expected = slf.first_step.get();
-        if std::ptr::eq(expected, context.as_ptr()) {
-            // The base's initialiser schedules the step that we take natively.
-            slf.first_step.set(std::ptr::null_mut());
-            return Ok(Obj::none(py));
-        }
+    if let Some(context) = slf.dropped_step(&args)? {
+        slf.first_step.set(FirstStep::Dropped(context));
+        return Ok(Obj::none(py));
     }
+    let call = parse("call_soon", None, args)?;
     if slf.debug() {
         debug::check_thread(slf)?;
         debug::check_callback(py, call.callback, "call_soon")?;
@@ -202,6 +199,29 @@ fn check_timer(slf: &Ref<Loop>, py: Python<'_>, call: &Call<'_, '_>, method: &st
 }
 
 impl Loop {
+    /// The context of the step that the initialiser of a task's base schedules, if this is that call.
+    #[inline(always)]
+    fn dropped_step(&self, args: &Args<'_, '_>) -> PyResult<Option<Obj>> {
+        match self.first_step.take() {
+            FirstStep::Unexpected => Ok(None),
+            FirstStep::Expected => {
+                let step = args
+                    .get(0)
+                    .filter(|callback| asyncio(args.py()).is_ok_and(|a| a.is_step_of_base(callback)));
+                let context =
+                    step.and_then(|_| args.keywords().next().map(|(_, context)| Obj::from(context)));
+                if context.is_none() {
+                    self.first_step.set(FirstStep::Expected);
+                }
+                Ok(context)
+            }
+            dropped @ FirstStep::Dropped(_) => {
+                self.first_step.set(dropped);
+                Ok(None)
+            }
+        }
+    }
+
     /// Ends the loop's wait, if it waits: called by other threads, which have just changed something.
     #[inline]
     pub(crate) fn wake_if_waiting(&self) {

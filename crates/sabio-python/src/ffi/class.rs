@@ -8,8 +8,8 @@ use std::alloc::Layout;
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3::PyTypeInfo;
 use pyo3::ffi as py_ffi;
@@ -147,6 +147,18 @@ impl ClassCell {
         let class = unsafe { Bound::from_borrowed_ptr(py, class.cast()) };
         Ok(class.cast_into::<PyType>()?)
     }
+}
+
+/// The classes that were built, which live for ever.
+static BUILT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// Whether `class` is exactly one of the classes built here.
+#[cold]
+pub(super) fn is_ours(class: *const py_ffi::PyTypeObject) -> bool {
+    BUILT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .contains(&class.addr())
 }
 
 /// The address of the data inside an instance.

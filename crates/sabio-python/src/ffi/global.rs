@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
 
 /// A value that is set once, when the module is initialised, and read on attached threads only.
@@ -31,12 +30,17 @@ impl<T> Global<T> {
         std::mem::forget(value);
     }
 
-    /// The value. SystemError before the module is initialised.
-    #[inline]
+    /// The value. Only to be asked for after the module was initialised, as everything that Python can reach is.
+    #[inline(always)]
     pub(crate) fn get(&self, _py: Python<'_>) -> PyResult<&T> {
         match self.0.get() {
             Some(value) => Ok(&value.0),
-            None => Err(PySystemError::new_err("sabio._sabio is not initialised")),
+            None => uninitialised(),
         }
     }
+}
+
+#[cold]
+fn uninitialised() -> ! {
+    unreachable!("the module initialises its globals before it has any object that could ask for them")
 }

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::call::Sent;
+use super::cell::ObjCell;
 use super::class::Class;
 use super::error::{guard, panic_error};
 use super::object::{Obj, Ref};
@@ -87,6 +88,23 @@ pub(crate) struct Args<'a, 'py: 'a> {
     positional: &'a [*mut py_ffi::PyObject],
     keyword_values: &'a [*mut py_ffi::PyObject],
     keyword_names: *mut py_ffi::PyObject,
+}
+
+/// The name of an only keyword, with the last other tuple of names that held just this name: the interpreter's C code
+/// passes one that is not interned, always the same.
+pub(crate) struct KeywordName {
+    name: Obj,
+    seen: ObjCell,
+}
+
+impl KeywordName {
+    /// `name` is an interned string.
+    pub(crate) fn new(name: Obj) -> KeywordName {
+        KeywordName {
+            name,
+            seen: ObjCell::new(None),
+        }
+    }
 }
 
 /// The parameters of a function, for [`Args::parse`].
@@ -184,7 +202,11 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
 
     /// The value of the only keyword that `function` takes. TypeError if any other was given.
     #[inline(always)]
-    pub(crate) fn only_keyword(&self, function: &str, name: &Obj) -> PyResult<Option<&'a Bound<'py, PyAny>>> {
+    pub(crate) fn only_keyword(
+        &self,
+        function: &str,
+        name: &KeywordName,
+    ) -> PyResult<Option<&'a Bound<'py, PyAny>>> {
         if self.keyword_names.is_null() {
             return Ok(None);
         }
@@ -192,8 +214,9 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
             // SAFETY: there is one name in the tuple for each keyword value.
             if std::ptr::eq(
                 unsafe { py_ffi::PyTuple_GET_ITEM(self.keyword_names, 0) },
-                name.as_ptr(),
-            ) {
+                name.name.as_ptr(),
+            ) || std::ptr::eq(self.keyword_names, name.seen.as_ptr())
+            {
                 return Ok(Some(borrow(self.py, value)));
             }
         }
@@ -201,11 +224,16 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
     }
 
     #[cold]
-    fn search_keyword(self, function: &str, name: &Obj) -> PyResult<Option<&'a Bound<'py, PyAny>>> {
+    fn search_keyword(self, function: &str, name: &KeywordName) -> PyResult<Option<&'a Bound<'py, PyAny>>> {
         let mut found = None;
         for (given, value) in self.keywords() {
-            if given.eq(name.bind(self.py))? {
+            if given.eq(name.name.bind(self.py))? {
                 found = Some(value);
+                if self.keyword_values.len() == 1 {
+                    // SAFETY: a live tuple, which nobody changes.
+                    name.seen
+                        .set(Some(unsafe { Obj::from_borrowed(self.keyword_names) }));
+                }
             } else {
                 return Err(unexpected_keyword(function, &given));
             }

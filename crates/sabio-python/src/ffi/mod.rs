@@ -36,7 +36,7 @@ pub(crate) use context::{context_copy, context_copy_current, context_enter, cont
 pub(crate) use current::{Current, current, set_current};
 pub(crate) use error::{BaseKind, Outcome, base_kind, is_cancelled_error, panic_error, raise_stop_iteration};
 pub(crate) use global::Global;
-pub(crate) use method::{Args, IntoObj, MethodTable, Signature};
+pub(crate) use method::{Args, IntoObj, KeywordName, MethodTable, Signature};
 pub(crate) use native::NativeFunction;
 pub(crate) use object::{IsClass, Obj, Ref};
 pub(crate) use waker::{LocalWake, local_waker, waker_target};

@@ -1,6 +1,8 @@
 //! C functions of the interpreter's own modules, called directly: the convention is looked up once, and a call is a
 //! jump through a pointer instead of a walk through the layers of a Python call.
 
+use std::cell::Cell;
+
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 
@@ -49,6 +51,8 @@ pub(crate) struct NativeFunction {
     /// The module that a function is bound to, or the class that a method belongs to.
     owner: *mut py_ffi::PyObject,
     is_method: bool,
+    /// The class of the last instance that passed the check: classes that we call methods for are never freed.
+    passed: Cell<*const py_ffi::PyTypeObject>,
 }
 
 impl NativeFunction {
@@ -65,16 +69,34 @@ impl NativeFunction {
                     Convention::Method(_) => Convention::Other,
                     convention => convention,
                 };
-                return NativeFunction { object, convention, owner: (*function).m_self, is_method: false };
+                return NativeFunction {
+                    object,
+                    convention,
+                    owner: (*function).m_self,
+                    is_method: false,
+                    passed: Cell::new(std::ptr::null()),
+                };
             }
             if std::ptr::eq(py_ffi::Py_TYPE(pointer), &raw const py_ffi::PyMethodDescr_Type) {
                 let descriptor = pointer.cast::<py_ffi::PyMethodDescrObject>();
                 let convention = Convention::of((*descriptor).d_method);
                 let owner = (*descriptor).d_common.d_type.cast();
-                return NativeFunction { object, convention, owner, is_method: true };
+                return NativeFunction {
+                    object,
+                    convention,
+                    owner,
+                    is_method: true,
+                    passed: Cell::new(std::ptr::null()),
+                };
             }
         }
-        NativeFunction { object, convention: Convention::Other, owner: std::ptr::null_mut(), is_method: false }
+        NativeFunction {
+            object,
+            convention: Convention::Other,
+            owner: std::ptr::null_mut(),
+            is_method: false,
+            passed: Cell::new(std::ptr::null()),
+        }
     }
 
     /// The function or descriptor itself.
@@ -90,9 +112,18 @@ impl NativeFunction {
             let Some((slf, rest)) = pointers.split_first() else {
                 return call_refs(py, &self.object, &args);
             };
-            // SAFETY: both are alive; `owner` is a type, because a method descriptor's class is one.
-            if unsafe { py_ffi::PyObject_TypeCheck(*slf, self.owner.cast()) } == 0 {
-                return call_refs(py, &self.object, &args);
+            // SAFETY: both are alive; `owner` is a type, because a method descriptor's class is one. A class that has
+            // passed is remembered only if it is an immortal one of ours, whose address can not come back as another.
+            unsafe {
+                let class = py_ffi::Py_TYPE(*slf);
+                if !std::ptr::eq(class, self.passed.get()) {
+                    if py_ffi::PyObject_TypeCheck(*slf, self.owner.cast()) == 0 {
+                        return call_refs(py, &self.object, &args);
+                    }
+                    if super::class::is_ours(class) {
+                        self.passed.set(class);
+                    }
+                }
             }
             (*slf, rest)
         } else {
@@ -105,7 +136,9 @@ impl NativeFunction {
             match self.convention {
                 Convention::OneArg(function) if rest.len() == 1 => function(slf, rest[0]),
                 Convention::Fast(function) => function(slf, rest.as_ptr().cast_mut(), count),
-                Convention::FastKeywords(function) => function(slf, rest.as_ptr(), count, std::ptr::null_mut()),
+                Convention::FastKeywords(function) => {
+                    function(slf, rest.as_ptr(), count, std::ptr::null_mut())
+                }
                 Convention::Method(function) => {
                     function(slf, self.owner.cast(), rest.as_ptr(), count, std::ptr::null_mut())
                 }
