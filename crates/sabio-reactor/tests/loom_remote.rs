@@ -43,6 +43,13 @@ fn run_loop<F: Future>(waker: &Waker, wakers: &RemoteWakers, future: F) -> F::Ou
     }
 }
 
+/// Every interleaving of three threads would take minutes; a slip here needs two preemptions at most.
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
 #[test]
 fn a_task_always_hears_of_the_other_thread() {
     loom::model(|| {
@@ -59,7 +66,7 @@ fn a_task_always_hears_of_the_other_thread() {
 /// The two answers are relaxed atomics: all ordering has to come from the wake-ups.
 #[test]
 fn a_task_sees_what_was_written_before_each_wake_up() {
-    loom::model(|| {
+    check(|| {
         let waker = Waker::new().unwrap();
         let wakers = RemoteWakers::new(waker.clone());
         let written = loom::sync::Arc::new(AtomicUsize::new(0));
@@ -90,10 +97,7 @@ fn a_task_sees_what_was_written_before_each_wake_up() {
 /// Two stand-ins, so that one may be woken while the other is being drained.
 #[test]
 fn two_tasks_both_hear_of_their_threads() {
-    // All interleavings take minutes; a slip here needs two preemptions at most.
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(|| {
+    check(|| {
         let waker = Waker::new().unwrap();
         let wakers = RemoteWakers::new(waker.clone());
         let tasks = [Arc::<Task>::default(), Arc::<Task>::default()];

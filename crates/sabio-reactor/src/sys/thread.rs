@@ -1,4 +1,4 @@
-//! What a helper thread does first: leave signals to the threads of the program.
+//! What a thread of ours does first: leave signals to the threads of the program.
 
 use std::mem::MaybeUninit;
 use std::ptr;
