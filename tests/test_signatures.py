@@ -1,0 +1,125 @@
+"""What can be passed to asyncio's methods can be passed to sabio's: the same names, in the same order, as optional.
+
+Parameters that sabio has beyond those of this version of asyncio have to be optional and given by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import socket
+from asyncio import selector_events, transports, unix_events
+
+import pytest
+
+sabio = pytest.importorskip("sabio")
+
+PAIRS = {
+    "Loop": (sabio.Loop, unix_events._UnixSelectorEventLoop),
+    "Server": (sabio._sabio.Server, asyncio.Server),
+    "TCPTransport": (sabio._sabio.TCPTransport, selector_events._SelectorSocketTransport),
+    "Transport": (sabio._sabio.TCPTransport, transports.Transport),
+    "Future": (sabio.Future, asyncio.Future),
+    "Task": (sabio.Task, asyncio.Task),
+    "Handle": (sabio.Handle, asyncio.Handle),
+    "TimerHandle": (sabio.TimerHandle, asyncio.TimerHandle),
+    "Runner": (sabio.Runner, asyncio.Runner),
+}
+
+
+def is_readable(function: object) -> bool:
+    """Whether asyncio tells the parameters: some functions of its C part do not."""
+    try:
+        inspect.signature(function)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+METHODS = [
+    pytest.param(ours, theirs, name, id=f"{label}.{name}")
+    for label, (ours, theirs) in PAIRS.items()
+    for name in dir(theirs)
+    if not name.startswith("_") and is_readable(getattr(theirs, name))
+]
+
+
+def parameters(function: object) -> dict[str, inspect.Parameter]:
+    found = dict(inspect.signature(function).parameters)  # type: ignore[arg-type]
+    # Written in C or Rust, a method takes its own object by position only.
+    found.pop("self", None)
+    return found
+
+
+@pytest.mark.parametrize(("ours", "theirs", "name"), METHODS)
+def test_a_method_takes_what_asyncios_takes(ours: type, theirs: type, name: str) -> None:
+    expected = parameters(getattr(theirs, name))
+    found = parameters(getattr(ours, name))
+    for parameter in expected.values():
+        assert parameter.name in found, parameter
+        same = found[parameter.name]
+        assert same.kind == parameter.kind
+        assert same.default == parameter.default
+    by_position = [name for name, p in expected.items() if p.kind is not p.KEYWORD_ONLY]
+    assert [name for name, p in found.items() if p.kind is not p.KEYWORD_ONLY][
+        : len(by_position)
+    ] == by_position
+    for name in found.keys() - expected.keys():
+        extra = found[name]
+        assert extra.kind is extra.VAR_KEYWORD or extra.default is not extra.empty
+
+
+@pytest.mark.parametrize("name", ["run", "sleep", "new_event_loop"])
+def test_a_function_takes_what_asyncios_takes(name: str) -> None:
+    expected = parameters(getattr(asyncio, name))
+    found = parameters(getattr(sabio, name))
+    assert {name: (p.kind, p.default) for name, p in expected.items()}.items() <= {
+        name: (p.kind, p.default) for name, p in found.items()
+    }.items()
+
+
+def nothing(*_: object) -> None:
+    pass
+
+
+async def nothing_at_all() -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("call_soon", {"callback": nothing, "context": None}),
+        ("call_soon_threadsafe", {"callback": nothing, "context": None}),
+        ("call_later", {"delay": 0, "callback": nothing, "context": None}),
+        ("call_at", {"when": 0, "callback": nothing, "context": None}),
+        ("set_debug", {"enabled": False}),
+        ("set_task_factory", {"factory": None}),
+        ("set_exception_handler", {"handler": nothing}),
+        ("run_in_executor", {"executor": None, "func": nothing}),
+        ("add_reader", {"fd": 0, "callback": nothing}),
+        ("remove_reader", {"fd": 0}),
+        ("add_writer", {"fd": 0, "callback": nothing}),
+        ("remove_writer", {"fd": 0}),
+        ("add_signal_handler", {"sig": signal.SIGUSR1, "callback": nothing}),
+        ("remove_signal_handler", {"sig": signal.SIGUSR1}),
+    ],
+)
+def test_arguments_may_be_given_by_name(
+    loop: asyncio.AbstractEventLoop, method: str, arguments: dict[str, object]
+) -> None:
+    with socket.socket() as some:
+        if "fd" in arguments:
+            arguments = {**arguments, "fd": some}
+        getattr(loop, method)(**arguments)
+        loop.run_until_complete(future=asyncio.sleep(delay=0.01))
+        loop.remove_reader(fd=some)
+        loop.remove_writer(fd=some)
+    loop.run_until_complete(loop.shutdown_default_executor())
+
+
+def test_coroutines_may_be_given_by_name(loop: asyncio.AbstractEventLoop) -> None:
+    coroutine = nothing_at_all()
+    task = loop.create_task(coro=coroutine, name="a name")
+    assert loop.run_until_complete(future=task) is None
