@@ -22,7 +22,10 @@ pub(crate) struct Asyncio {
     pub(crate) original_task: Obj,
     pub(crate) futures_dict: Obj,
     pub(crate) original_future: Obj,
+    /// `asyncio.events`, `asyncio.futures` and `asyncio.tasks`.
     pub(crate) events: Obj,
+    pub(crate) futures: Obj,
+    pub(crate) tasks: Obj,
     pub(crate) coroutines: Obj,
     pub(crate) format_helpers: Obj,
     pub(crate) logger: Obj,
@@ -184,6 +187,8 @@ impl Asyncio {
             logger: py.import("asyncio.log")?.getattr("logger")?.into(),
             eager_task_factory: asyncio.getattr("eager_task_factory").ok().map(Obj::from),
             events: events.into(),
+            futures: futures.into(),
+            tasks: tasks.into(),
             future: FutureBase {
                 class: BaseClass::new(&future),
                 set_result: method(&future, "set_result")?,

@@ -10,6 +10,7 @@ mod event_loop;
 mod ffi;
 mod future;
 mod handle;
+mod interpreter;
 mod names;
 mod os_error;
 mod sleep;
@@ -27,6 +28,7 @@ mod _sabio {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::names::init(module.py())?;
         crate::asyncio::init(module.py())?;
+        crate::interpreter::init(module.py())?;
         crate::socket_module::init(module.py())?;
         crate::handle::init(module)?;
         crate::future::init(module)?;

@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::{Loop, errors};
 use crate::coroutine::create_with;
 use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref};
+use crate::interpreter::interpreter;
 
 /// The hook for a generator that is iterated for the first time.
 struct FirstIteration;
@@ -29,11 +30,7 @@ impl FunctionDef for FirstIteration {
                 "asynchronous generator {} was scheduled after loop.shutdown_asyncgens() call",
                 generator.bind(py).repr()?
             );
-            let kwargs = PyDict::new(py);
-            kwargs.set_item("source", slf.bind(py))?;
-            let category = py.get_type::<PyResourceWarning>();
-            py.import("warnings")?
-                .call_method("warn", (message, category), Some(&kwargs))?;
+            interpreter(py)?.warn(&message, &py.get_type::<PyResourceWarning>(), slf.bind(py))?;
         }
         if let Some(generators) = event_loop.asyncgens.get() {
             generators.bind(py).call_method1("add", (generator.bind(py),))?;
@@ -76,8 +73,8 @@ impl FunctionDef for Finalisation {
 
 /// Sets this loop's hooks and gives back those before.
 pub(super) fn install_hooks(py: Python<'_>, slf: &Ref<Loop>) -> PyResult<Obj> {
-    let sys = py.import("sys")?;
-    let before = sys.getattr("get_asyncgen_hooks")?.call0()?;
+    let interpreter = interpreter(py)?;
+    let before = interpreter.get_asyncgen_hooks.bind(py).call0()?;
     let kwargs = PyDict::new(py);
     kwargs.set_item(
         "firstiter",
@@ -87,14 +84,14 @@ pub(super) fn install_hooks(py: Python<'_>, slf: &Ref<Loop>) -> PyResult<Obj> {
         "finalizer",
         BoundFunction::<Finalisation>::create(py, slf.as_obj())?.bind(py),
     )?;
-    sys.getattr("set_asyncgen_hooks")?.call((), Some(&kwargs))?;
+    interpreter.set_asyncgen_hooks.bind(py).call((), Some(&kwargs))?;
     Ok(before.into())
 }
 
 /// Sets the hooks that were there before.
 pub(super) fn restore_hooks(py: Python<'_>, before: Obj) -> PyResult<()> {
     let before = before.into_bound(py).cast_into::<PyTuple>()?;
-    py.import("sys")?.getattr("set_asyncgen_hooks")?.call1(before)?;
+    interpreter(py)?.set_asyncgen_hooks.bind(py).call1(before)?;
     Ok(())
 }
 

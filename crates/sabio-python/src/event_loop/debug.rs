@@ -8,6 +8,7 @@ use super::{Loop, Ready};
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
 use crate::ffi::{MethodTable, Obj, Ref};
+use crate::interpreter::interpreter;
 
 /// Whether asyncio's debug mode is on in this process: PYTHONASYNCIODEBUG or `-X dev`.
 pub(super) fn debug_by_default(py: Python<'_>) -> PyResult<bool> {
@@ -30,11 +31,8 @@ pub(crate) fn caller_stack(py: Python<'_>) -> PyResult<Obj> {
 
 /// Turns the interpreter's tracking of where coroutines were made on or off.
 pub(super) fn track_coroutine_origins(py: Python<'_>, on: bool) -> PyResult<()> {
-    let sys = py.import("sys")?;
-    let depth: i64 = sys
-        .getattr("get_coroutine_origin_tracking_depth")?
-        .call0()?
-        .extract()?;
+    let interpreter = interpreter(py)?;
+    let depth: i64 = interpreter.get_origin_depth.bind(py).call0()?.extract()?;
     let wanted: i64 = if on {
         py.import("asyncio.constants")?
             .getattr("DEBUG_STACK_DEPTH")?
@@ -43,8 +41,8 @@ pub(super) fn track_coroutine_origins(py: Python<'_>, on: bool) -> PyResult<()> 
         0
     };
     if depth != wanted && (on || TRACKING.get()) {
-        sys.getattr("set_coroutine_origin_tracking_depth")?
-            .call1((if on { wanted } else { SAVED.get() },))?;
+        let new = if on { wanted } else { SAVED.get() };
+        interpreter.set_origin_depth.bind(py).call1((new,))?;
         SAVED.set(depth);
     }
     TRACKING.set(on);

@@ -20,6 +20,7 @@ pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod signals;
 pub(crate) mod sock;
+pub(crate) mod sock_connect;
 pub(crate) mod tasks;
 pub(crate) mod unsupported;
 
@@ -430,6 +431,7 @@ fn define(table: &mut MethodTable<Loop>) {
     serve::define(table);
     readers::define(table);
     sock::define(table);
+    sock_connect::define(table);
     resolver::define(table);
     executor::define(table);
     signals::define(table);

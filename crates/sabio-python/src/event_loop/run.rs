@@ -13,6 +13,7 @@ use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
 use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, set_current};
 use crate::handle::{Handle, TimerHandle};
+use crate::interpreter::interpreter;
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::step::{self, Input};
@@ -263,7 +264,7 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     let hooks = asyncgens::install_hooks(py, slf)?;
     slf.thread.set(Some(std::thread::current().id()));
     slf.thread_ident
-        .set(py.import("_thread")?.getattr("get_ident")?.call0()?.extract()?);
+        .set(interpreter(py)?.get_ident.bind(py).call0()?.extract()?);
     slf.pace.start();
     // Looked up at each run: whoever replaced the function wants to be told.
     let set_running_loop = names(py)?.set_running_loop.text(py);
@@ -328,15 +329,17 @@ fn run_until_complete(slf: &Ref<Loop>, future: &Bound<'_, PyAny>) -> PyResult<Ob
     let py = future.py();
     slf.check_closed()?;
     slf.check_running(py)?;
-    let is_future = py
-        .import("asyncio.futures")?
+    let asyncio = asyncio(py)?;
+    let is_future = asyncio
+        .futures
+        .bind(py)
         .call_method1("isfuture", (future,))?
         .is_truthy()?;
     let kwargs = slf.loop_kwargs(py)?;
-    let future = py
-        .import("asyncio.tasks")?
-        .getattr("ensure_future")?
-        .call((future,), Some(&kwargs))?;
+    let future = asyncio
+        .tasks
+        .bind(py)
+        .call_method("ensure_future", (future,), Some(&kwargs))?;
     if !is_future {
         // An exception that stops the loop leaves the task pending on purpose.
         future.setattr("_log_destroy_pending", false)?;
@@ -402,13 +405,8 @@ pub(super) fn finalize(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     let message = format!("unclosed event loop {}", slf.bind(py).repr()?);
-    let kwargs = pyo3::types::PyDict::new(py);
-    kwargs.set_item("source", slf.bind(py))?;
-    let warned = py.import("warnings")?.call_method(
-        "warn",
-        (message, py.get_type::<PyResourceWarning>()),
-        Some(&kwargs),
-    );
+    let category = py.get_type::<PyResourceWarning>();
+    let warned = interpreter(py)?.warn(&message, &category, slf.bind(py));
     if !slf.is_running() {
         slf.bind(py).call_method0("close")?;
     }

@@ -23,6 +23,7 @@ use sabio_reactor::{Interest, Token, pipe, sys};
 use super::{Loop, Ready, debug, errors};
 use crate::ffi::{Args, MethodTable, Obj, Ref, Visit, context_copy_current};
 use crate::handle::{Handle, Kind};
+use crate::interpreter::interpreter;
 use crate::os_error::os_error;
 use crate::transport::Source;
 
@@ -84,9 +85,7 @@ impl Signals {
 
 /// `signal.set_wakeup_fd(fd)`: what was set before. ValueError outside of the main thread.
 fn set_wakeup_fd(py: Python<'_>, fd: RawFd) -> PyResult<RawFd> {
-    py.import("signal")?
-        .call_method1("set_wakeup_fd", (fd,))?
-        .extract()
+    interpreter(py)?.set_wakeup_fd.bind(py).call1((fd,))?.extract()
 }
 
 /// The end of the pipe to write to; makes the pipe at the first call.
@@ -367,7 +366,7 @@ pub(super) fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
 
 /// Whether the interpreter is about to end: its signal module may be gone already.
 fn is_finalizing(py: Python<'_>) -> PyResult<bool> {
-    py.import("sys")?.call_method0("is_finalizing")?.is_truthy()
+    interpreter(py)?.is_finalizing.bind(py).call0()?.is_truthy()
 }
 
 fn warn_of_handlers(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
@@ -375,12 +374,7 @@ fn warn_of_handlers(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         "Closing the loop {} on interpreter shutdown stage, skipping signal handlers removal",
         slf.bind(py).repr()?
     );
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("source", slf.bind(py))?;
-    let category = py.get_type::<PyResourceWarning>();
-    py.import("warnings")?
-        .call_method("warn", (message, category), Some(&kwargs))?;
-    Ok(())
+    interpreter(py)?.warn(&message, &py.get_type::<PyResourceWarning>(), slf.bind(py))
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

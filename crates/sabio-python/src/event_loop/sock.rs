@@ -1,4 +1,5 @@
-//! The `sock_*` methods (asyncio: Working with socket objects directly) on the native coroutine.
+//! The `sock_*` methods (asyncio: Working with socket objects directly) on the native coroutine; `sock_connect` has a
+//! file of its own.
 //!
 //! Each makes its system call first and waits only if the call would block. The socket is the user's: its number is
 //! asked for again after each wait, so that a socket which was closed meanwhile fails with EBADF, and nothing is ever
@@ -7,18 +8,18 @@
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use pyo3::exceptions::{PyBlockingIOError, PyBufferError, PyInterruptedError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict};
 use sabio_reactor::socket::{self, Address};
 use sabio_reactor::sys;
 
 use super::Loop;
-use crate::coroutine::{Awaiter, create, create_with};
+use crate::coroutine::create;
 use crate::ffi::{Args, IntoObj, MethodTable, Obj, ReadBuffer, Ref, Signature, WriteBuffer};
 use crate::ffi::{bytes_from_slice, call_method, recv_into_new_bytes};
 use crate::names::names;
-use crate::os_error::{from_errno, os_error, with_message};
+use crate::os_error::{from_errno, os_error};
 use crate::socket_module::socket_module;
 use crate::transport::{address_to_python, check_unused};
 
@@ -26,7 +27,11 @@ use crate::transport::{address_to_python, check_unused};
 const BAD_DESCRIPTOR: i32 = 9;
 
 /// The two arguments of most methods here.
-fn two_args(args: Args<'_, '_>, function: &'static str, second: &'static str) -> PyResult<(Obj, Obj)> {
+pub(super) fn two_args(
+    args: Args<'_, '_>,
+    function: &'static str,
+    second: &'static str,
+) -> PyResult<(Obj, Obj)> {
     let signature = Signature {
         function,
         parameters: ["sock", second],
@@ -41,7 +46,7 @@ fn two_args(args: Args<'_, '_>, function: &'static str, second: &'static str) ->
 
 /// TypeError for a TLS socket, ValueError for a blocking one (debug mode).
 #[inline]
-fn check(py: Python<'_>, slf: &Ref<Loop>, sock: &Obj) -> PyResult<()> {
+pub(super) fn check(py: Python<'_>, slf: &Ref<Loop>, sock: &Obj) -> PyResult<()> {
     let module = socket_module(py)?;
     let bound = sock.bind(py);
     if !module.socket_class.is(bound.get_type().as_any()) {
@@ -64,7 +69,7 @@ fn is_blocking(py: Python<'_>, sock: &Obj) -> PyResult<bool> {
 
 /// The socket's number now. EBADF for a closed socket.
 #[inline]
-fn number(py: Python<'_>, sock: &Obj) -> PyResult<RawFd> {
+pub(super) fn number(py: Python<'_>, sock: &Obj) -> PyResult<RawFd> {
     let fd = call_method(py, sock, &names(py)?.fileno, &[])?;
     let fd: RawFd = fd.bind(py).extract()?;
     if fd < 0 {
@@ -85,14 +90,14 @@ fn attempted<T>(result: io::Result<T>) -> PyResult<Option<T>> {
 
 /// What a socket is waited for.
 #[derive(Clone, Copy)]
-enum Until {
+pub(super) enum Until {
     Readable,
     Writable,
 }
 
 /// Waits for the socket whose number is `fd`. EBADF if it was closed, or has another number, when the wait is over;
 /// RuntimeError if a transport owns the descriptor.
-async fn wait(slf: &Ref<Loop>, sock: &Obj, fd: RawFd, until: Until) -> PyResult<()> {
+pub(super) async fn wait(slf: &Ref<Loop>, sock: &Obj, fd: RawFd, until: Until) -> PyResult<()> {
     Python::attach(|py| {
         slf.check_awaited_here()?;
         check_unused(slf, sock.bind(py), fd)
@@ -342,144 +347,6 @@ fn sock_accept(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     })
 }
 
-/// The address to connect to: as it was given, if there is nothing to resolve, or what `getaddrinfo` is to tell.
-enum Target {
-    Known(Obj),
-    Asked(Obj),
-}
-
-fn resolve(py: Python<'_>, slf: &Ref<Loop>, sock: &Obj, address: &Obj) -> PyResult<Target> {
-    let module = socket_module(py)?;
-    let bound = sock.bind(py);
-    let family: i32 = bound.getattr("family")?.extract()?;
-    if family != module.af_inet && family != module.af_inet6 {
-        return Ok(Target::Known(address.clone()));
-    }
-    let address = address.bind(py);
-    let parts = address.get_item(pyo3::types::PySlice::new(py, 0, 2, 1))?;
-    let (host, port): (Bound<'_, PyAny>, Bound<'_, PyAny>) = parts.extract()?;
-    let socktype: i32 = bound.getattr("type")?.extract()?;
-    if socktype == module.sock_stream || socktype == module.sock_dgram {
-        if let Some(known) = numeric_address(py, family, &host, &port, address)? {
-            return Ok(Target::Known(known));
-        }
-    }
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("family", family)?;
-    kwargs.set_item("type", bound.getattr("type")?)?;
-    kwargs.set_item("proto", bound.getattr("proto")?)?;
-    kwargs.set_item("flags", 0)?;
-    // Through the attribute, which a user may have replaced.
-    let asked = slf
-        .bind(py)
-        .call_method(names(py)?.getaddrinfo.text(py), (host, port), Some(&kwargs))?;
-    Ok(Target::Asked(asked.into()))
-}
-
-/// The address with the port as a number, if its host is numeric and of the socket's family.
-fn numeric_address(
-    py: Python<'_>,
-    family: i32,
-    host: &Bound<'_, PyAny>,
-    port: &Bound<'_, PyAny>,
-    address: &Bound<'_, PyAny>,
-) -> PyResult<Option<Obj>> {
-    let Ok(text) = host
-        .cast::<PyString>()
-        .map_err(PyErr::from)
-        .and_then(|text| text.to_str())
-    else {
-        return Ok(None);
-    };
-    let module = socket_module(py)?;
-    let is_numeric = match family {
-        family if family == module.af_inet => text.parse::<std::net::Ipv4Addr>().is_ok(),
-        _ => text.parse::<std::net::Ipv6Addr>().is_ok(),
-    };
-    let port = match port.extract::<i64>() {
-        Ok(port) => port,
-        Err(_) if port.is_none() => 0,
-        Err(_) => match port.extract::<&str>().map(str::parse::<i64>) {
-            Ok(Ok(port)) => port,
-            _ => return Ok(None),
-        },
-    };
-    if !is_numeric {
-        return Ok(None);
-    }
-    let mut parts = vec![host.clone(), port.into_pyobject(py)?.into_any()];
-    if family == module.af_inet6 {
-        for index in 2..4 {
-            parts.push(if index < address.len()? {
-                address.get_item(index)?
-            } else {
-                0_i32.into_pyobject(py)?.into_any()
-            });
-        }
-    }
-    Ok(Some(PyTuple::new(py, parts)?.into()))
-}
-
-/// Starts to connect: whether the connection is still being made.
-fn start_connect(py: Python<'_>, sock: &Obj, address: &Obj) -> PyResult<bool> {
-    // By the socket's own method, which knows the addresses of every family.
-    let Err(error) = sock.bind(py).call_method1("connect", (address.bind(py),)) else {
-        return Ok(false);
-    };
-    if error.is_instance_of::<PyInterruptedError>(py) {
-        return Ok(true);
-    }
-    if error.is_instance_of::<PyBlockingIOError>(py) {
-        let in_progress = py.import("errno")?.getattr("EINPROGRESS")?;
-        if error.value(py).getattr("errno")?.eq(in_progress)? {
-            return Ok(true);
-        }
-    }
-    Err(error)
-}
-
-async fn connect(slf: Ref<Loop>, awaiter: Awaiter, sock: Obj, address: Obj) -> PyResult<Obj> {
-    let target = Python::attach(|py| {
-        check(py, &slf, &sock)?;
-        resolve(py, &slf, &sock, &address)
-    })?;
-    let address = match target {
-        Target::Known(address) => address,
-        Target::Asked(asked) => {
-            let lines = awaiter.wait(asked).await?;
-            Python::attach(|py| PyResult::Ok(Obj::from(lines.bind(py).get_item(0)?.get_item(4)?)))?
-        }
-    };
-    let (fd, connecting) = Python::attach(|py| {
-        let fd = number(py, &sock)?;
-        PyResult::Ok((fd, start_connect(py, &sock, &address)?))
-    })?;
-    if connecting {
-        wait(&slf, &sock, fd, Until::Writable).await?;
-        let outcome = sys::borrow(fd).and_then(socket::take_error);
-        if let Err(error) = outcome {
-            return Err(Python::attach(|py| connect_error(py, error, &address)));
-        }
-    }
-    Ok(Python::attach(Obj::none))
-}
-
-fn connect_error(py: Python<'_>, error: io::Error, address: &Obj) -> PyErr {
-    match (error.raw_os_error(), address.bind(py).str()) {
-        (Some(code), Ok(address)) => with_message(code, format!("Connect call failed {address}")),
-        (None, _) => os_error(error),
-        (_, Err(error)) => error,
-    }
-}
-
-fn sock_connect(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
-    let (sock, address) = two_args(args, "sock_connect", "address")?;
-    let slf = slf.clone();
-    create_with(args.py(), "Loop.sock_connect", move |awaiter| {
-        connect(slf, awaiter, sock, address)
-    })
-}
-
 pub(super) fn define(table: &mut MethodTable<Loop>) {
     table
         .fast_method(
@@ -496,11 +363,6 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
             c"sock_sendall",
             c"sock_sendall($self, sock, data)\n--\n\nSend all of a bytes-like object. A coroutine.",
             sock_sendall,
-        )
-        .method(
-            c"sock_connect",
-            c"sock_connect($self, sock, address)\n--\n\nConnect a socket; a host's name is resolved. A coroutine.",
-            sock_connect,
         )
         .method(
             c"sock_accept",

@@ -27,6 +27,7 @@ use crate::ffi::{
     context_enter, context_exit,
 };
 use crate::handle::call_in_context;
+use crate::interpreter::interpreter;
 use crate::names::Name;
 use crate::os_error::os_error;
 
@@ -281,12 +282,8 @@ fn finalize(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     let message = format!("unclosed transport {}", slf.bind(py).repr()?);
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("source", slf.bind(py))?;
     let category = py.get_type::<PyResourceWarning>();
-    let warned = py
-        .import("warnings")?
-        .call_method("warn", (message, category), Some(&kwargs));
+    let warned = interpreter(py)?.warn(&message, &category, slf.bind(py));
     slf.closing.set(true);
     slf.conn_lost.set(1);
     let closed = slf.descriptor.close(py, slf.event_loop.get().as_ref());
