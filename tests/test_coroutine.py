@@ -223,20 +223,23 @@ def result_of(coroutine):
             return yielded, stop.value
 
 
-def test_finished_operation_driven_by_hand_returns_by_stop_iteration(loop, pair):
+async def test_finished_operation_driven_by_hand_returns_by_stop_iteration(pair):
+    loop = asyncio.get_running_loop()
     left, right = pair
     right.send(b"data")
     assert result_of(loop.sock_recv(left, 10)) == ([], b"data")
 
 
-def test_send_of_a_value_before_the_start_is_an_error(loop, pair):
+async def test_send_of_a_value_before_the_start_is_an_error(pair):
+    loop = asyncio.get_running_loop()
     coroutine = loop.sock_recv(pair[0], 10)
     with pytest.raises(TypeError, match=r"can't send non-None value to a just-started coroutine"):
         coroutine.send(1)
     coroutine.close()
 
 
-def test_throw_before_the_start_ends_the_coroutine(loop, pair):
+async def test_throw_before_the_start_ends_the_coroutine(pair):
+    loop = asyncio.get_running_loop()
     coroutine = loop.sock_recv(pair[0], 10)
     with pytest.raises(ValueError, match=r"thrown"):
         coroutine.throw(ValueError("thrown"))
@@ -244,7 +247,8 @@ def test_throw_before_the_start_ends_the_coroutine(loop, pair):
         coroutine.send(None)
 
 
-def test_throw_takes_a_class_as_well(loop, pair):
+async def test_throw_takes_a_class_as_well(pair):
+    loop = asyncio.get_running_loop()
     coroutine = loop.sock_recv(pair[0], 10)
     with pytest.raises(ValueError):  # noqa: PT011
         coroutine.throw(ValueError)
@@ -254,7 +258,8 @@ def test_throw_takes_a_class_as_well(loop, pair):
     other.close()
 
 
-def test_throw_into_a_finished_coroutine_is_an_error(loop, pair):
+async def test_throw_into_a_finished_coroutine_is_an_error(pair):
+    loop = asyncio.get_running_loop()
     coroutine = loop.sock_sendall(pair[0], b"data")
     result_of(coroutine)
     with pytest.raises(RuntimeError, match=r"cannot reuse already awaited coroutine"):
@@ -273,7 +278,8 @@ async def test_close_of_a_waiting_coroutine_drops_the_operation(pair):
     assert left.recv(10) == b"data"
 
 
-def test_await_iterator_has_the_protocol_of_a_coroutine_wrapper(loop, pair):
+async def test_await_iterator_has_the_protocol_of_a_coroutine_wrapper(pair):
+    loop = asyncio.get_running_loop()
     left, right = pair
     right.send(b"data")
     iterator = loop.sock_recv(left, 10).__await__()
@@ -341,8 +347,10 @@ async def test_sleep_of_sabio_takes_turns_with_that_of_asyncio(sabio):
     assert order == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
-def test_sleep_of_sabio_driven_by_hand(sabio):
-    assert result_of(sabio.sleep(0, "result")) == ([None], "result")
+async def test_sleep_of_sabio_driven_by_hand(sabio):
+    yielded, result = result_of(sabio.sleep(0, "result"))
+    assert len(yielded) == 1
+    assert result == "result"
 
 
 async def test_sleep_of_sabio_can_be_cancelled(sabio):
@@ -376,12 +384,18 @@ async def test_sleep_of_sabio_under_the_tasks_of_asyncio(sabio):
         assert await kind(sabio.sleep(0, "slept"), loop=loop) == "slept"
 
 
-def test_sleep_of_sabio_runs_on_a_loop_of_asyncio(sabio):
+def test_sleep_of_sabio_needs_a_loop_of_sabio_and_says_so(sabio):
     async def main():
-        return await sabio.sleep(0.001, "slept")
+        await sabio.sleep(0.001)
 
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        assert runner.run(main()) == "slept"
+    with (
+        asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
+        pytest.raises(RuntimeError, match=r"the running event loop is not a sabio\.Loop"),
+    ):
+        runner.run(main())
+    coroutine = sabio.sleep(0.001)
+    with pytest.raises(RuntimeError, match=r"no running event loop"):
+        coroutine.send(None)
 
 
 async def test_sleep_of_sabio_in_many_tasks_wakes_in_order(sabio):

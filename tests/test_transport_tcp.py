@@ -4,6 +4,7 @@ import array
 import asyncio
 import os
 import socket
+import struct
 
 import pytest
 
@@ -11,6 +12,9 @@ from tests.support.net import receive_all, receive_exactly, reset, tcp_pair
 from tests.support.protocols import Recorder
 from tests.support.versions import SINCE_3_12
 from tests.support.waiting import turns, until
+
+#: Where `tcpi_data_segs_in` stands in Linux's `struct tcp_info` (linux/tcp.h), in bytes.
+DATA_SEGMENTS_IN = 152
 
 
 @pytest.fixture
@@ -370,16 +374,21 @@ async def test_write_is_sent_although_the_task_does_not_wait(peers):
     await protocol.lost
 
 
-async def test_writes_of_one_callback_leave_in_one_segment(sabio, peers):
+@pytest.mark.asyncio_lacks("asyncio sends each write at once")
+async def test_writes_of_one_callback_leave_in_one_segment(peers):
     transport, protocol, peer = await peers()
+    received = []
     for _ in range(20):
         transport.write(b"head")
         transport.write(b"body")
         transport.writelines([b"and", b"tail"])
-        await until(lambda: peer.recv(100, socket.MSG_PEEK))
-        assert peer.recv(100) == b"headbodyandtail"
+        await asyncio.sleep(0.002)
+        received.append(peer.recv(100))
+    information = peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     transport.close()
     await protocol.lost
+    assert received == [b"headbodyandtail"] * 20
+    assert struct.unpack_from("I", information, DATA_SEGMENTS_IN)[0] == 20
 
 
 # ---------------------------------------------------------------- write_eof
