@@ -69,7 +69,13 @@ def main() -> int:
             print(f"{outcome.status:5} {outcome.seconds:7.3f} s  {outcome.id}  {outcome.why}", flush=True)
 
     start = time.monotonic()
-    runner = Runner(factory, jobs=options.jobs, timeout=options.timeout, retry=not options.no_retry)
+    runner = Runner(
+        factory,
+        jobs=options.jobs,
+        timeout=options.timeout,
+        retry=not options.no_retry,
+        hanging=expectation.hanging,
+    )
     outcomes = runner.run(cases, on_outcome)
     report = Report(options.loop, time.monotonic() - start, outcomes, expectation, whole_modules)
     if options.out:

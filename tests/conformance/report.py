@@ -7,23 +7,25 @@ What a loop is known not to pass stands in `expected/LOOP.toml`:
     since = "3.12"                  # optional: the first and the last version of Python
     until = "3.13"                  #   where it holds
     unsteady = true                 # optional: they pass at times, so a pass is not worth a note
+    hang = true                     # optional: they may fail by waiting for ever
     tests = ["test_events.LoopTests.test_timeout_rounding"]
 
-    [[unsupported]]                 # methods that raise NotImplementedError
+    [[unsupported]]                 # what raises NotImplementedError
     reason = "why, in a sentence"
     methods = ["create_datagram_endpoint"]
+    arguments = ["ssl"]
 
 A test counts as expected to fail if it is listed, or if it ends in a NotImplementedError whose message names one
-of the unsupported methods. The rules: a failure that is not expected fails the run; a hang or a crash always does,
-listed or not; a listed test that passes is reported, so that the list shrinks; a name in the list that the suite
-does not have is reported as well, when the whole of its module was run.
+of the unsupported methods (`create_datagram_endpoint()`) or arguments (`ssl=...`). The rules: a failure that is not
+expected fails the run; so does a hang unless the test's group says `hang`, and a crash always, listed or not; a
+listed test that passes is reported, so that the list shrinks, and so is one that is listed as hanging and does not;
+a name in the list that the suite does not have is reported as well, when the whole of its module was run.
 """
 
 from __future__ import annotations
 
 import json
 import platform
-import re
 import sys
 import tomllib
 from collections import Counter
@@ -34,6 +36,7 @@ from typing import Any
 
 from tests.conformance.runner import Outcome
 
+FAILED = ("fail", "error")
 EXPECTED_DIRECTORY = Path(__file__).parent / "expected"
 
 
@@ -43,6 +46,8 @@ class Expectation:
 
     reasons: dict[str, str] = field(default_factory=dict)
     unsteady: set[str] = field(default_factory=set)
+    hanging: set[str] = field(default_factory=set)
+    # What the message of a NotImplementedError contains, and why.
     unsupported: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -55,21 +60,27 @@ class Expectation:
                 expectation.reasons.update(dict.fromkeys(group["tests"], group["reason"]))
                 if group.get("unsteady"):
                     expectation.unsteady.update(group["tests"])
+                if group.get("hang"):
+                    expectation.hanging.update(group["tests"])
         for group in table.pop("unsupported", []):
             if _applies(group):
-                expectation.unsupported.update(dict.fromkeys(group["methods"], group["reason"]))
+                words = [f"{method}(" for method in group.get("methods", [])]
+                words += [f"{argument}=" for argument in group.get("arguments", [])]
+                expectation.unsupported.update(dict.fromkeys(words, group["reason"]))
         if table:
             raise ValueError(f"{file}: unknown tables {', '.join(table)}")
         return expectation
 
     def reason_for(self, outcome: Outcome) -> str | None:
         """Why this failure is expected, or None if it is not."""
+        if outcome.status == "crash" or (outcome.status == "hang" and outcome.id not in self.hanging):
+            return None
         if outcome.id in self.reasons:
             return self.reasons[outcome.id]
         if outcome.why.startswith("NotImplementedError"):
-            for word in re.findall(r"\w+", outcome.why):
-                if word in self.unsupported:
-                    return self.unsupported[word]
+            for word, reason in self.unsupported.items():
+                if word in outcome.why:
+                    return reason
         return None
 
 
@@ -99,7 +110,7 @@ class Report:
             if outcome.fine:
                 continue
             reason = self.expectation.reason_for(outcome)
-            if reason is not None and outcome.status in ("fail", "error"):
+            if reason is not None:
                 self.expected.append((outcome, reason))
             else:
                 self.unexpected.append(outcome)
@@ -123,6 +134,10 @@ class Report:
             (name for name in steady if name in by_id and by_id[name].status == "pass"),
         )
         self._list(
+            "listed as hanging, but failed at once",
+            (name for name in self.expectation.hanging if name in by_id and by_id[name].status in FAILED),
+        )
+        self._list(
             "listed, but not in the suite",
             (name for name in listed if name not in by_id and name.partition(".")[0] in self.whole_modules),
         )
@@ -142,8 +157,8 @@ class Report:
         return (
             f"conformance: {self.loop} on CPython {platform.python_version()}: {len(self.outcomes)} tests, "
             f"{on_loop} of them on the loop: {status['pass']} passed, {status['skip']} skipped, "
-            f"{len(self.expected)} failed as expected, {unexpected['fail'] + unexpected['error']} unexpectedly, "
-            f"{status['hang']} hung, {status['crash']} crashed; {self.seconds:.0f} s"
+            f"{len(self.expected)} failed as expected, {sum(unexpected[failed] for failed in FAILED)} unexpectedly, "
+            f"{unexpected['hang']} hung, {unexpected['crash']} crashed; {self.seconds:.0f} s"
         )
 
     def write(self, file: Path) -> None:

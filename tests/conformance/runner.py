@@ -23,7 +23,7 @@ import time
 import traceback
 import unittest
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -32,6 +32,8 @@ from tests.conformance.binding import Case, LoopFactory
 # Makes a child print its stacks; a real-time signal that no test uses.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
 DUMP_SECONDS = 0.3
+# How long a test gets that is expected to hang: time enough for one that does not any more.
+HANGING_TIMEOUT = 4.0
 LOG_CHARACTERS = 6000
 
 
@@ -144,11 +146,21 @@ def _run_in_child(case: Case, factory: LoopFactory, pipe: int, log: IO[bytes]) -
 class Runner:
     """Runs cases with at most `jobs` of them at a time; `timeout` is in seconds and per test."""
 
-    def __init__(self, factory: LoopFactory, *, jobs: int, timeout: float, retry: bool) -> None:
+    def __init__(
+        self,
+        factory: LoopFactory,
+        *,
+        jobs: int,
+        timeout: float,
+        retry: bool,
+        hanging: Collection[str] = (),
+    ) -> None:
+        """`hanging` names the tests that are expected to hang: they get less time."""
         self._factory = factory
         self._jobs = jobs
         self._timeout = timeout
         self._retry = retry
+        self._hanging = hanging
         self._selector = selectors.DefaultSelector()
         self._waiting: deque[tuple[Case, Outcome | None]] = deque()
         self._children: set[_Child] = set()
@@ -200,9 +212,13 @@ class Runner:
             finally:
                 os._exit(99)
         os.close(writing)
-        child = _Child(case, pid, reading, log, directory, time.monotonic() + self._timeout, earlier=earlier)
+        deadline = time.monotonic() + self._seconds_for(case)
+        child = _Child(case, pid, reading, log, directory, deadline, earlier=earlier)
         self._children.add(child)
         self._selector.register(reading, selectors.EVENT_READ, child)
+
+    def _seconds_for(self, case: Case) -> float:
+        return min(self._timeout, HANGING_TIMEOUT) if case.id in self._hanging else self._timeout
 
     def _finished(self) -> list[tuple[_Child, Outcome]]:
         """Waits until something happens; returns the children that are done and how they ended."""
@@ -220,8 +236,9 @@ class Runner:
                 os.kill(child.pid, DUMP_SIGNAL)
                 time.sleep(DUMP_SECONDS)
             _, log = self._reap(child)
-            why = f"no result after {self._timeout:.0f} s"
-            done.append((child, Outcome(child.case.id, "hang", why, log, seconds=self._timeout)))
+            seconds = self._seconds_for(child.case)
+            why = f"no result after {seconds:.0f} s"
+            done.append((child, Outcome(child.case.id, "hang", why, log, seconds=seconds)))
         return done
 
     def _collect(self, child: _Child) -> Outcome:
