@@ -7,7 +7,7 @@ What a loop is known not to pass stands in `expected/LOOP.toml`:
     since = "3.12"                  # optional: the first and the last version of Python
     until = "3.13"                  #   where it holds
     unsteady = true                 # optional: they pass at times, so a pass is not worth a note
-    hang = true                     # optional: they may fail by waiting for ever
+    hang = true                     # optional: they may fail by not coming to an end
     tests = ["test_events.LoopTests.test_timeout_rounding"]
 
     [[unsupported]]                 # what raises NotImplementedError
@@ -18,8 +18,8 @@ What a loop is known not to pass stands in `expected/LOOP.toml`:
 A test counts as expected to fail if it is listed, or if it ends in a NotImplementedError whose message names one
 of the unsupported methods (`create_datagram_endpoint()`) or arguments (`ssl=...`). The rules: a failure that is not
 expected fails the run; so does a hang unless the test's group says `hang`, and a crash always, listed or not; a
-listed test that passes is reported, so that the list shrinks, and so is one that is listed as hanging and does not;
-a name in the list that the suite does not have is reported as well, when the whole of its module was run.
+listed test that passes is reported, so that the list shrinks; a name in the list that the suite does not have is
+reported as well, when the whole of its module was run.
 """
 
 from __future__ import annotations
@@ -132,10 +132,6 @@ class Report:
         self._list(
             "listed as failing, but passed",
             (name for name in steady if name in by_id and by_id[name].status == "pass"),
-        )
-        self._list(
-            "listed as hanging, but failed at once",
-            (name for name in self.expectation.hanging if name in by_id and by_id[name].status in FAILED),
         )
         self._list(
             "listed, but not in the suite",
