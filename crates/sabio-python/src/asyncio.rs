@@ -30,6 +30,9 @@ pub(crate) struct Asyncio {
     pub(crate) format_helpers: Obj,
     pub(crate) logger: Obj,
     pub(crate) eager_task_factory: Option<Obj>,
+    /// Whether task factories get the task's name, or whoever asked them names the task afterwards: the older patch
+    /// releases of 3.13 and all of 3.11 and 3.12 do the latter.
+    pub(crate) factories_name_tasks: bool,
     pub(crate) future: FutureBase,
     pub(crate) task: TaskBase,
     pub(crate) registry: TaskRegistry,
@@ -186,6 +189,11 @@ impl Asyncio {
             format_helpers: py.import("asyncio.format_helpers")?.into(),
             logger: py.import("asyncio.log")?.getattr("logger")?.into(),
             eager_task_factory: asyncio.getattr("eager_task_factory").ok().map(Obj::from),
+            factories_name_tasks: asyncio
+                .getattr("BaseEventLoop")?
+                .getattr("create_task")?
+                .getattr("__kwdefaults__")?
+                .is_none(),
             events: events.into(),
             futures: futures.into(),
             tasks: tasks.into(),

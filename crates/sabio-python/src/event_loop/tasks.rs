@@ -87,7 +87,8 @@ fn replaced(py: Python<'_>) -> PyResult<Option<Obj>> {
         .map(Obj::from))
 }
 
-/// Asks the factory; the caller's keywords are passed on, and none besides.
+/// Asks the factory; the caller's keywords are passed on, and none besides. Where asyncio names the task that the
+/// factory has made, factories know neither the keyword `name` nor a context that is not given.
 fn from_factory(
     slf: &Ref<Loop>,
     py: Python<'_>,
@@ -120,11 +121,31 @@ fn from_factory(
         };
         return Ok(spawn(py, slf, request)?.into_obj());
     }
+    let mut name = None;
+    if !asyncio(py)?.factories_name_tasks {
+        name = kwargs.get_item("name")?.filter(|name| !name.is_none());
+        for keyword in ["name", "context", "eager_start"] {
+            if kwargs
+                .get_item(keyword)?
+                .is_some_and(|value| keyword == "name" || value.is_none())
+            {
+                kwargs.del_item(keyword)?;
+            }
+        }
+    }
     // A factory may start a task of its own kind at once: that is not the task which we step.
     let stepped = set_current::<Task>(None);
     let made = factory.bind(py).call((slf.bind(py), coro), Some(&kwargs));
     drop(set_current(stepped));
-    Ok(made?.into())
+    let task = made?;
+    if let Some(name) = name {
+        // Before 3.13 asyncio forgives tasks that cannot be named.
+        match py.import("asyncio.tasks")?.getattr_opt("_set_task_name")? {
+            Some(set_task_name) => set_task_name.call1((&task, name))?,
+            None => task.call_method1("set_name", (name,))?,
+        };
+    }
+    Ok(task.into())
 }
 
 fn set_task_factory(slf: &Ref<Loop>, factory: &Bound<'_, PyAny>) -> PyResult<()> {
