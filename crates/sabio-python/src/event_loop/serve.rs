@@ -9,7 +9,7 @@ use super::Loop;
 use super::attempt::bind_error;
 use super::connect::{check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
 use super::resolve::{Hints, INTERNET, INTERNET_6, Info, Place, resolve};
-use super::server::Server;
+use super::server::{Server, stop_serving};
 use crate::asyncio::asyncio;
 use crate::coroutine::{Awaiter, create_with};
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
@@ -329,5 +329,10 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
         c"create_server",
         c"create_server($self, protocol_factory, host=None, port=None, *, family=0, flags=1, sock=None, backlog=100, ssl=None, reuse_address=None, reuse_port=None, keep_alive=None, ssl_handshake_timeout=None, ssl_shutdown_timeout=None, start_serving=True)\n--\n\nListen for TCP connections: a Server. A coroutine.",
         create_server,
+    );
+    table.method(
+        c"_stop_serving",
+        c"_stop_serving($self, sock)\n--\n\nClose a listening socket.",
+        |slf, args| stop_serving(slf, args.single("_stop_serving", "sock")?),
     );
 }

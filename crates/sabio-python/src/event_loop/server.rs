@@ -23,19 +23,14 @@ use crate::names::names;
 use crate::os_error::os_error;
 use crate::transport::{Source, Stream, close, transport_socket};
 
-struct Listener {
-    fd: RawFd,
-    token: Token,
-}
-
 /// The data of a server.
 pub(crate) struct Server {
     event_loop: Ref<Loop>,
     protocol_factory: ObjCell,
     /// The list of sockets; empty once the server is closed.
     sockets: ObjCell,
-    /// One a socket, while the server serves.
-    listeners: RefCell<Vec<Listener>>,
+    /// By what name the reactor knows each socket, while the server serves.
+    listeners: RefCell<Vec<Token>>,
     backlog: i32,
     /// Each connection gets a copy of it.
     context: Obj,
@@ -113,9 +108,10 @@ impl Server {
         &self.context
     }
 
-    /// The descriptor of a listener, while the server serves.
+    /// The descriptor of a listener, while it listens.
     pub(super) fn listener(&self, index: usize) -> Option<RawFd> {
-        self.listeners.borrow().get(index).map(|listener| listener.fd)
+        let token = *self.listeners.borrow().get(index)?;
+        self.event_loop.reactor().descriptor(token).filter(|fd| *fd >= 0)
     }
 
     /// The socket of a listener, until the server is closed.
@@ -131,7 +127,7 @@ impl Server {
     /// # Errors
     /// OSError of the poller.
     pub(super) fn set_interest(&self, index: usize, interest: Interest) -> PyResult<()> {
-        let token = self.listeners.borrow().get(index).map(|listener| listener.token);
+        let token = self.listeners.borrow().get(index).copied();
         match token {
             Some(token) => self
                 .event_loop
@@ -145,7 +141,9 @@ impl Server {
     /// Watches all listeners again.
     pub(super) fn resume_accepting(&self) -> PyResult<()> {
         let count = self.listeners.borrow().len();
-        (0..count).try_for_each(|index| self.set_interest(index, Interest::READABLE))
+        (0..count)
+            .filter(|index| self.listener(*index).is_some())
+            .try_for_each(|index| self.set_interest(index, Interest::READABLE))
     }
 
     /// Counts a new connection.
@@ -197,7 +195,7 @@ impl Server {
                 .reactor()
                 .register(fd, Interest::READABLE, source)
                 .map_err(os_error)?;
-            slf.listeners.borrow_mut().push(Listener { fd, token });
+            slf.listeners.borrow_mut().push(token);
         }
         Ok(())
     }
@@ -209,7 +207,7 @@ impl Server {
         let listeners = slf.listeners.take();
         let sources: Vec<_> = listeners
             .iter()
-            .map(|listener| slf.event_loop.reactor().deregister(listener.token))
+            .map(|token| slf.event_loop.reactor().deregister(*token))
             .collect();
         for socket in sockets.bind(py).try_iter()? {
             socket?.call_method0("close")?;
@@ -271,6 +269,25 @@ fn closed(slf: &Ref<Server>, py: Python<'_>) -> PyErr {
         Ok(text) => PyRuntimeError::new_err(format!("server {text} is closed")),
         Err(error) => error,
     }
+}
+
+/// `loop._stop_serving(sock)`: closes a socket that a server listens on, or that has a reader.
+pub(super) fn stop_serving(event_loop: &Ref<Loop>, socket: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = socket.py();
+    let fd: RawFd = call_method(py, &Obj::from(socket), &names(py)?.fileno, &[])?
+        .bind(py)
+        .extract()?;
+    match event_loop.reactor().owner_of(fd) {
+        Some(Source::Listener(server, index)) => {
+            let token = server.listeners.borrow().get(index).copied();
+            drop(token.and_then(|token| event_loop.reactor().deregister(token)));
+        }
+        _ => {
+            event_loop.bind(py).call_method1("remove_reader", (socket,))?;
+        }
+    }
+    call_method(py, &Obj::from(socket), &names(py)?.close, &[])?;
+    Ok(())
 }
 
 fn start_serving(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
