@@ -26,6 +26,8 @@ pub(crate) struct Asyncio {
     pub(crate) events: Obj,
     pub(crate) futures: Obj,
     pub(crate) tasks: Obj,
+    /// `concurrent.futures.Future`.
+    pub(crate) concurrent_future: Obj,
     pub(crate) coroutines: Obj,
     pub(crate) format_helpers: Obj,
     pub(crate) logger: Obj,
@@ -197,6 +199,7 @@ impl Asyncio {
             events: events.into(),
             futures: futures.into(),
             tasks: tasks.into(),
+            concurrent_future: py.import("concurrent.futures")?.getattr("Future")?.into(),
             future: FutureBase {
                 class: BaseClass::new(&future),
                 set_result: method(&future, "set_result")?,

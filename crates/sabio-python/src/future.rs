@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
 use crate::asyncio::asyncio;
+use crate::event_loop::wrap_future::cancel_work;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::{
@@ -149,6 +150,20 @@ pub(crate) trait FutureLike: Class {
 #[derive(Default)]
 pub(crate) struct Future {
     core: FutureCore,
+    /// The work of an executor that this is the outcome of: cancelled with it.
+    work: ObjCell,
+}
+
+impl Future {
+    /// Names the `concurrent.futures.Future` that is to be cancelled with this one.
+    pub(crate) fn set_work(&self, work: Obj) {
+        self.work.set(Some(work));
+    }
+
+    /// Takes back what [`Future::set_work`] named.
+    pub(crate) fn take_work(&self) -> Option<Obj> {
+        self.work.take()
+    }
 }
 
 static FUTURE: ClassCell = ClassCell::new();
@@ -164,10 +179,12 @@ impl Class for Future {
 
     fn visit(&self, visit: &mut Visit<'_>) {
         self.core.visit(visit);
+        visit.slot(&self.work);
     }
 
     fn clear(&self) {
         self.core.clear();
+        self.work.set(None);
     }
 }
 
@@ -275,7 +292,11 @@ fn cancel(slf: &Ref<Future>, args: Args<'_, '_>) -> PyResult<Obj> {
     let message = message.map_or_else(|| Obj::none(py), Obj::from);
     let base = || -> Outcome<Obj> { asyncio(py)?.future.cancel.call(py, [slf.as_obj(), &message]) };
     if slf.core.state.get() == State::Pending && slf.core.is_native() {
-        Ok(slf.core.finish(slf.as_obj(), State::Cancelled, None, base)?)
+        let cancelled = slf.core.finish(slf.as_obj(), State::Cancelled, None, base)?;
+        if let (Some(work), Some(event_loop)) = (slf.work.take(), slf.core.event_loop()) {
+            cancel_work(event_loop, work);
+        }
+        Ok(cancelled)
     } else {
         Ok(base()?)
     }

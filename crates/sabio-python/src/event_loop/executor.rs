@@ -1,8 +1,5 @@
 //! Work on other threads (asyncio: Executing code in thread or process pools): `run_in_executor`, the default executor
-//! and its end.
-//!
-//! The result of a `concurrent.futures.Future` comes back without a Python callback: the thread that has it puts a job
-//! on the ready queue. Cancelling the future that the user got cancels the work, if it has not begun.
+//! and its end. How results come back is `wrap_future`'s part.
 
 use std::sync::Mutex;
 
@@ -12,6 +9,7 @@ use pyo3::types::{PyCFunction, PyDict};
 use sabio_reactor::{Nanos, remote};
 use sabio_sync::{Either, oneshot, race};
 
+use super::wrap_future::wrap_future;
 use super::{Loop, debug, time};
 use crate::coroutine::create;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
@@ -33,11 +31,7 @@ fn run_in_executor(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     call.extend(args.positional_from(2).map(Obj::from));
     let call = pyo3::types::PyTuple::new(py, call.iter().map(|arg| arg.bind(py)))?;
     let submitted = executor.bind(py).call_method1(names(py)?.submit.text(py), call)?;
-    let kwargs = slf.loop_kwargs(py)?;
-    let wrapped = py
-        .import("asyncio.futures")?
-        .call_method("wrap_future", (submitted,), Some(&kwargs))?;
-    Ok(wrapped.into())
+    wrap_future(py, slf, &submitted)
 }
 
 /// The default executor; made when it is first asked for. RuntimeError once it was shut down.

@@ -23,6 +23,7 @@ pub(crate) mod sock;
 pub(crate) mod sock_connect;
 pub(crate) mod tasks;
 pub(crate) mod unsupported;
+pub(crate) mod wrap_future;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
