@@ -19,7 +19,9 @@ use crate::ffi::{
     Arguments, Base, Class, ClassBuilder, ClassCell, Derived, MethodTable, Obj, ObjCell, Ref, Visit,
     call_args,
 };
-use crate::ffi::{context_enter, context_exit};
+use crate::ffi::{
+    Captured, Outcome, Raised, context_copy, context_copy_current, context_enter, context_exit,
+};
 
 /// How often a handle runs, and from where it may be cancelled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,12 +45,14 @@ struct Origin {
 pub(crate) struct Handle {
     callback: ObjCell,
     args: Arguments,
-    context: Obj,
+    context: ObjCell,
     event_loop: Ref<Loop>,
     /// What debug mode keeps: the stack where the handle was made or, once it is cancelled, its description too.
     origin: Cell<Option<Box<Origin>>>,
     cancelled: Cell<bool>,
     running: Cell<bool>,
+    /// Whether the context is a pristine copy that other handles share.
+    shared: Cell<bool>,
     kind: Kind,
 }
 
@@ -72,15 +76,16 @@ impl Class for Handle {
 impl Handle {
     /// The data of a new handle, without arguments: see [`Handle::arguments`].
     #[inline(always)]
-    pub(crate) fn new(callback: Obj, context: Obj, event_loop: Ref<Loop>, kind: Kind) -> Handle {
+    pub(crate) fn new(callback: Obj, context: Captured, event_loop: Ref<Loop>, kind: Kind) -> Handle {
         Handle {
             callback: ObjCell::new(Some(callback)),
             args: Arguments::empty(),
-            context,
+            context: ObjCell::new(Some(context.context)),
             event_loop,
             origin: Cell::new(None),
             cancelled: Cell::new(false),
             running: Cell::new(false),
+            shared: Cell::new(context.shared),
             kind,
         }
     }
@@ -127,6 +132,67 @@ impl Handle {
         self.callback.get()
     }
 
+    /// Calls the callback in the handle's own context.
+    fn call(&self, py: Python<'_>, callback: &Obj) -> Outcome<Obj> {
+        let context = match self.context.get() {
+            Some(context) => context,
+            None => context_copy_current(py)?,
+        };
+        context_enter(py, &context)?;
+        let result = self.args.call(py, callback);
+        context_exit(py, &context)?;
+        result
+    }
+
+    /// Calls the callback in a copy of the pristine context. If it fails, that copy is the handle's from then on: the
+    /// exception handler runs in it.
+    #[inline]
+    fn call_shared(&self, py: Python<'_>, callback: &Obj) -> Outcome<Obj> {
+        let Some(pristine) = self.context.take() else {
+            return self.call(py, callback);
+        };
+        let contexts = &self.event_loop.contexts;
+        let context = contexts.enterable(py, &pristine)?;
+        self.context.set(Some(context.clone()));
+        self.shared.set(false);
+        context_enter(py, &context)?;
+        let result = self.args.call(py, callback);
+        context_exit(py, &context)?;
+        if result.is_ok() {
+            self.shared.set(true);
+            self.context.set(Some(pristine));
+            contexts.recycle(context);
+        }
+        result
+    }
+
+    /// The context that the callback runs in, as the handle's own.
+    fn own_context(&self, py: Python<'_>) -> PyResult<Option<Obj>> {
+        let context = self.context.get();
+        match context {
+            Some(pristine) if self.shared.get() => {
+                let own = context_copy(py, &pristine)?;
+                self.shared.set(false);
+                self.context.set(Some(own.clone()));
+                Ok(Some(own))
+            }
+            context => Ok(context),
+        }
+    }
+
+    /// Tells the loop that the callback raised.
+    #[cold]
+    fn failed(&self, slf: &Ref<Handle>, py: Python<'_>, callback: &Obj, raised: Raised) -> Outcome<()> {
+        let error = raised.into();
+        Ok(crate::event_loop::errors::callback_failed(
+            py,
+            &self.event_loop,
+            slf,
+            callback,
+            error,
+        )?)
+    }
+
     /// Lets go of callback and arguments.
     pub(crate) fn release(&self) {
         drop(self.callback.take());
@@ -137,7 +203,7 @@ impl Handle {
     pub(crate) fn visit_contents(&self, visit: &mut Visit<'_>) {
         visit.slot(&self.callback);
         self.args.visit(visit);
-        visit.obj(&self.context);
+        visit.slot(&self.context);
         visit.obj(self.event_loop.as_obj());
     }
 
@@ -179,26 +245,24 @@ impl Handle {
     /// Calls the callback in its context. Exceptions go to the loop's exception handler, except SystemExit and
     /// KeyboardInterrupt, which are returned.
     #[inline]
-    pub(crate) fn run(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn run(slf: &Ref<Handle>, py: Python<'_>) -> Outcome<()> {
         let Some(callback) = slf.callback.get() else {
             return Ok(());
         };
         let thread_safe = slf.kind == Kind::ThreadSafe;
         slf.running.set(thread_safe);
-        let result = context_enter(py, &slf.context).and_then(|()| {
-            let result = slf.args.call(py, &callback);
-            context_exit(py, &slf.context)?;
-            result
-        });
+        let result = if slf.shared.get() {
+            slf.call_shared(py, &callback)
+        } else {
+            slf.call(py, &callback)
+        };
         if thread_safe {
             slf.running.set(false);
             IDLE.signal();
         }
         let handled = match result {
             Ok(_) => Ok(()),
-            Err(error) => {
-                crate::event_loop::errors::callback_failed(py, &slf.event_loop, slf, &callback, error.into())
-            }
+            Err(raised) => slf.failed(slf, py, &callback, raised),
         };
         if slf.kind != Kind::Persistent {
             slf.release();
@@ -259,12 +323,12 @@ fn define_handle(table: &mut MethodTable<Handle>) {
         .noargs(
             c"get_context",
             c"get_context($self, /)\n--\n\nThe contextvars.Context that the callback runs in.",
-            |slf, _py| Ok(slf.context.clone()),
+            |slf, py| slf.own_context(py),
         )
         .noargs(
             c"_run",
             c"_run($self, /)\n--\n\nCall the callback now, as the loop does.",
-            Handle::run,
+            |slf, py| Ok(Handle::run(slf, py)?),
         )
         .noargs(
             c"_repr_info",
@@ -303,7 +367,7 @@ fn define_handle(table: &mut MethodTable<Handle>) {
         .getter(
             c"_context",
             c"The contextvars.Context that the callback runs in.",
-            |slf, _py| Ok(slf.context.clone()),
+            |slf, py| slf.own_context(py),
         )
         .getter(c"_loop", c"The event loop.", |slf, _py| {
             Ok(slf.event_loop.clone())

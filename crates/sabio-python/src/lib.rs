@@ -29,6 +29,7 @@ mod _sabio {
         crate::names::init(module.py())?;
         crate::asyncio::init(module.py())?;
         crate::interpreter::init(module.py())?;
+        crate::ffi::probe(module.py())?;
         crate::socket_module::init(module.py())?;
         crate::handle::init(module)?;
         crate::future::init(module)?;
@@ -37,6 +38,7 @@ mod _sabio {
         crate::transport::init(module)?;
         crate::event_loop::init(module)?;
         crate::sleep::init(module)?;
+        module.add("_shares_contexts", crate::ffi::is_sharing())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -36,6 +36,7 @@ use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
 
 use crate::asyncio::asyncio;
 use crate::coroutine::ForeignWaiter;
+use crate::ffi::ContextCache;
 use crate::ffi::Outcome;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit};
 use crate::handle::Handle;
@@ -135,6 +136,8 @@ pub(crate) struct Loop {
     pub(crate) asyncgens_shutdown: Cell<bool>,
 
     first_step: Cell<FirstStep>,
+    /// Contexts for callbacks.
+    pub(crate) contexts: ContextCache,
     no_args: Obj,
     loop_kwargs: ObjCell,
 }
@@ -184,6 +187,7 @@ impl Class for Loop {
             visit.slot(slot);
         }
         visit.obj(&self.no_args);
+        self.contexts.visit(visit);
     }
 
     fn clear(&self) {
@@ -241,6 +245,7 @@ impl Loop {
             asyncgens: ObjCell::new(Some(py.import("weakref")?.getattr("WeakSet")?.call0()?.into())),
             asyncgens_shutdown: Cell::new(false),
             first_step: Cell::new(FirstStep::Unexpected),
+            contexts: ContextCache::default(),
             no_args: PyTuple::empty(py).into(),
             loop_kwargs: ObjCell::new(None),
         })

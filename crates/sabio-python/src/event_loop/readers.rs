@@ -14,6 +14,7 @@ use pyo3::types::PyInt;
 use sabio_reactor::Token;
 
 use super::{Loop, Ready};
+use crate::ffi::Captured;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Visit, context_copy_current};
 use crate::handle::{Handle, Kind};
 use crate::names::names;
@@ -181,7 +182,15 @@ fn add(
         Some(context) => Obj::from(context),
         None => context_copy_current(py)?,
     };
-    let data = Handle::new(Obj::from(callback), context, slf.clone(), Kind::Persistent);
+    let data = Handle::new(
+        Obj::from(callback),
+        Captured {
+            context,
+            shared: false,
+        },
+        slf.clone(),
+        Kind::Persistent,
+    );
     let handle = Ref::create(py, data)?;
     handle.arguments().fill(args.positional_from(2));
     if slf.debug() {

@@ -96,7 +96,7 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
         Ready::StepWith(step) => step::run(py, slf, step.0, step.1),
         Ready::Call(handle) => {
             slf.leave_task(py)?;
-            Ok(Handle::run(&handle, py)?)
+            Handle::run(&handle, py)
         }
         Ready::Resolve(waiter) => {
             slf.leave_task(py)?;
@@ -185,6 +185,7 @@ impl Loop {
             slf.reactor.poller().wait(&mut events, timeout)
         } else {
             slf.leave_task(py)?;
+            slf.contexts.clear();
             slf.waiting.set(true);
             let poller = slf.reactor.poller();
             let waited = py.detach(|| poller.wait(&mut events, timeout));
@@ -285,6 +286,7 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         .leave_task(py)
         .and_then(|()| Loop::uncork(slf, py))
         .map_err(PyErr::from);
+    slf.contexts.clear();
     slf.stopping.set(false);
     slf.thread.set(None);
     let cleaned = events

@@ -6,29 +6,30 @@ use sabio_reactor::Nanos;
 
 use super::{FirstStep, Loop, Ready, debug};
 use crate::asyncio::asyncio;
-use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature, context_copy_current};
+use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature};
+use crate::ffi::{Captured, Outcome};
 use crate::handle::{Handle, Kind, TimerHandle};
 use crate::names::names;
 use crate::task::{Task, Wakeup};
 
 /// The arguments of a scheduling call.
-struct Call<'a, 'py> {
+struct Call<'b, 'a, 'py> {
     /// The delay or the time, for the calls that take one.
     time: Option<&'a Bound<'py, PyAny>>,
     callback: &'a Bound<'py, PyAny>,
     /// The call itself and the position from which on its arguments are the callback's.
-    args: Args<'a, 'py>,
+    args: &'b Args<'a, 'py>,
     first: usize,
     context: Option<&'a Bound<'py, PyAny>>,
 }
 
 /// Takes the arguments of `function` apart; `time` names the parameter before the callback, if there is one.
 #[inline(always)]
-fn parse<'a, 'py>(
+fn parse<'b, 'a, 'py>(
     function: &'static str,
     time: Option<&'static str>,
-    args: Args<'a, 'py>,
-) -> PyResult<Call<'a, 'py>> {
+    args: &'b Args<'a, 'py>,
+) -> PyResult<Call<'b, 'a, 'py>> {
     let first = usize::from(time.is_some());
     let Some(callback) = args.get(first) else {
         return parse_named(function, time, args);
@@ -45,11 +46,11 @@ fn parse<'a, 'py>(
 
 /// As [`parse`], for calls that give the callback by name, or not at all.
 #[cold]
-fn parse_named<'a, 'py>(
+fn parse_named<'b, 'a, 'py>(
     function: &'static str,
     time: Option<&'static str>,
-    args: Args<'a, 'py>,
-) -> PyResult<Call<'a, 'py>> {
+    args: &'b Args<'a, 'py>,
+) -> PyResult<Call<'b, 'a, 'py>> {
     let (time, callback, context) = match time {
         None => {
             let [callback, context] = args.parse(&Signature {
@@ -85,10 +86,13 @@ fn parse_named<'a, 'py>(
 }
 
 #[inline(always)]
-fn context_of(py: Python<'_>, call: &Call<'_, '_>) -> PyResult<Obj> {
+fn context_of(slf: &Ref<Loop>, py: Python<'_>, call: &Call<'_, '_, '_>) -> Outcome<Captured> {
     match call.context {
-        Some(context) => Ok(Obj::from(context)),
-        None => Ok(context_copy_current(py)?),
+        Some(context) => Ok(Captured {
+            context: Obj::from(context),
+            shared: false,
+        }),
+        None => slf.contexts.capture(py),
     }
 }
 
@@ -99,7 +103,7 @@ fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         slf.first_step.set(FirstStep::Dropped(context));
         return Ok(Obj::none(py));
     }
-    let call = parse("call_soon", None, args)?;
+    let call = parse("call_soon", None, &args)?;
     if slf.debug() {
         debug::check_thread(slf)?;
         debug::check_callback(py, call.callback, "call_soon")?;
@@ -111,7 +115,7 @@ fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
             return Ok(Obj::none(py));
         }
     }
-    let context = context_of(py, &call)?;
+    let context = context_of(slf, py, &call)?;
     let handle = Ref::create_with(py, || {
         Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::Once)
     })?;
@@ -126,11 +130,11 @@ fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     slf.check_closed()?;
-    let call = parse("call_soon_threadsafe", None, args)?;
+    let call = parse("call_soon_threadsafe", None, &args)?;
     if slf.debug() {
         debug::check_callback(py, call.callback, "call_soon_threadsafe")?;
     }
-    let context = context_of(py, &call)?;
+    let context = context_of(slf, py, &call)?;
     let handle = Ref::create_with(py, || {
         Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::ThreadSafe)
     })?;
@@ -144,8 +148,8 @@ fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 }
 
 /// Puts a timer on the heap.
-fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: Call<'_, '_>) -> PyResult<Obj> {
-    let context = context_of(py, &call)?;
+fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: Call<'_, '_, '_>) -> PyResult<Obj> {
+    let context = context_of(slf, py, &call)?;
     let data = || Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::Once);
     let timer = Ref::create_derived(py, data, TimerHandle::new(when))?;
     timer
@@ -164,7 +168,7 @@ fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: Call<'_, '_>) 
 
 fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
-    let call = parse("call_later", Some("delay"), args)?;
+    let call = parse("call_later", Some("delay"), &args)?;
     let delay = seconds(&call, "delay must not be None")?;
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_later")?;
@@ -173,7 +177,7 @@ fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 
 fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
-    let call = parse("call_at", Some("when"), args)?;
+    let call = parse("call_at", Some("when"), &args)?;
     let when = seconds(&call, "when cannot be None")?;
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_at")?;
@@ -182,7 +186,7 @@ fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 
 /// The delay or time of a call in seconds; `message` is for None in its place.
 #[inline]
-fn seconds(call: &Call<'_, '_>, message: &'static str) -> PyResult<f64> {
+fn seconds(call: &Call<'_, '_, '_>, message: &'static str) -> PyResult<f64> {
     match call.time {
         Some(time) if !time.is_none() => time.extract(),
         _ => Err(PyTypeError::new_err(message)),
@@ -190,7 +194,7 @@ fn seconds(call: &Call<'_, '_>, message: &'static str) -> PyResult<f64> {
 }
 
 #[inline]
-fn check_timer(slf: &Ref<Loop>, py: Python<'_>, call: &Call<'_, '_>, method: &str) -> PyResult<()> {
+fn check_timer(slf: &Ref<Loop>, py: Python<'_>, call: &Call<'_, '_, '_>, method: &str) -> PyResult<()> {
     if slf.debug() {
         debug::check_thread(slf)?;
         debug::check_callback(py, call.callback, method)?;

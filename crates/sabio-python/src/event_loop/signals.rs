@@ -21,6 +21,7 @@ use pyo3::types::{PyCFunction, PyDict, PyInt};
 use sabio_reactor::{Interest, Token, pipe, sys};
 
 use super::{Loop, Ready, debug, errors};
+use crate::ffi::Captured;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Visit, context_copy_current};
 use crate::handle::{Handle, Kind};
 use crate::interpreter::interpreter;
@@ -292,7 +293,10 @@ fn add_signal_handler(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<()> {
     })?;
     let data = Handle::new(
         Obj::from(callback),
-        context_copy_current(py)?,
+        Captured {
+            context: context_copy_current(py)?,
+            shared: false,
+        },
         slf.clone(),
         Kind::Persistent,
     );

@@ -521,6 +521,26 @@ impl<T: Class> Ref<T> {
                 }
             }
         }
+        if T::PLAIN && !T::COLLECTED {
+            // SAFETY: the class lays its instances out for `T`; the memory is not zeroed, so the one word besides the
+            // data that anybody reads, the head of the weak references, is emptied here.
+            unsafe {
+                let class = cell.class_ptr();
+                let object = py_ffi::PyObject_New::<py_ffi::PyObject>(class);
+                if object.is_null() {
+                    return Err(Raised::new());
+                }
+                let weaklist = (*class).tp_weaklistoffset;
+                if weaklist > 0 {
+                    object
+                        .byte_offset(weaklist)
+                        .cast::<*mut c_void>()
+                        .write(std::ptr::null_mut());
+                }
+                data_ptr::<T>(object).write(make());
+                return Ok(Ref::from_obj(Obj::from_owned(object)));
+            }
+        }
         // SAFETY: `T`'s own class, built by `ClassBuilder`, lays its instances out for `T`.
         unsafe { allocate(py, cell.class_ptr(), make) }
     }

@@ -22,6 +22,7 @@ mod global;
 mod method;
 mod native;
 mod object;
+mod snapshot;
 mod waker;
 
 pub(crate) use arguments::Arguments;
@@ -34,9 +35,12 @@ pub(crate) use cell::{LocalQueue, ObjCell, Slot};
 pub(crate) use class::{Base, Class, ClassBuilder, ClassCell, Derived, Visit};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit};
 pub(crate) use current::{Current, current, set_current};
-pub(crate) use error::{BaseKind, Outcome, base_kind, is_cancelled_error, panic_error, raise_stop_iteration};
+pub(crate) use error::{
+    BaseKind, Outcome, Raised, base_kind, is_cancelled_error, panic_error, raise_stop_iteration,
+};
 pub(crate) use global::Global;
 pub(crate) use method::{Args, IntoObj, KeywordName, MethodTable, Signature};
 pub(crate) use native::NativeFunction;
 pub(crate) use object::{IsClass, Obj, Ref};
+pub(crate) use snapshot::{Captured, ContextCache, is_sharing, probe};
 pub(crate) use waker::{LocalWake, local_waker, waker_target};
