@@ -290,6 +290,15 @@ fn suspend(slf: &Coroutine, future: BoxFuture) {
     slf.life.set(Life::Suspended);
 }
 
+/// `await`: RuntimeError if somebody else is at it.
+#[inline]
+fn awaited(slf: &Ref<Coroutine>, _py: Python<'_>) -> PyResult<Obj> {
+    match slf.life.get() {
+        Life::Suspended => Err(PyRuntimeError::new_err("coroutine is being awaited already")),
+        Life::Created | Life::Running | Life::Closed => Ok(slf.as_obj().clone()),
+    }
+}
+
 /// Passes on what the delegate yielded, or keeps how it ended for the Rust future.
 fn delegated(awaiter: &Awaiter, sent: PyResult<Sent>) -> Option<Sent> {
     let outcome = match sent {
@@ -488,7 +497,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let class = ClassBuilder::<Coroutine>::new(c"A coroutine that is written in Rust; await it.")
         .members(define)
-        .awaitable(|slf, _py| Ok(slf.as_obj().clone()))
+        .awaitable(awaited)
         .resumable(resume)
         .finalizer(finalize)
         .weakrefs()

@@ -362,7 +362,6 @@ pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<O
         py,
         FutureIterator {
             awaited: Cell::new(Some(awaited)),
-            yielded: Cell::new(false),
         },
     )?
     .into_obj())
@@ -442,10 +441,9 @@ impl Awaited {
     }
 }
 
-/// The iterator behind `await future`: yields the future once, then returns its result.
+/// The iterator behind `await future`: yields the future while it is pending, then returns its result.
 pub(crate) struct FutureIterator {
     awaited: Cell<Option<Awaited>>,
-    yielded: Cell<bool>,
 }
 
 static FUTURE_ITERATOR: ClassCell = ClassCell::new();
@@ -477,8 +475,8 @@ fn resume(slf: &Ref<FutureIterator>, py: Python<'_>, _value: Option<&Obj>) -> Py
     };
     let core = awaited.core();
     match core.state.get() {
-        State::Pending if !slf.yielded.get() => {
-            slf.yielded.set(true);
+        // Once for each task that resumes the coroutine: whoever got the future has taken note of it by then.
+        State::Pending if !core.blocking.get() => {
             core.blocking.set(true);
             let object = awaited.object().clone();
             slf.awaited.set(Some(awaited));

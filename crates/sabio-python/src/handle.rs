@@ -219,14 +219,15 @@ impl Handle {
         if slf.cancelled.get() {
             return Ok(false);
         }
-        if slf.event_loop.debug() {
-            // The description outlives the callback: a cancelled handle still says in debug mode what it was.
-            let described = describe(slf, py)?;
-            slf.change_origin(|origin| origin.described = Some(described));
-        }
         slf.cancelled.set(true);
+        let described = if slf.event_loop.debug() {
+            // The description outlives the callback: a cancelled handle still says in debug mode what it was.
+            describe(slf, py).map(|described| slf.change_origin(|origin| origin.described = Some(described)))
+        } else {
+            Ok(())
+        };
         slf.release();
-        Ok(true)
+        described.map(|()| true)
     }
 
     /// Cancels: the callback will not run.

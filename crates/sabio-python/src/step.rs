@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::asyncio::asyncio;
 use crate::coroutine::is_park_marker;
+use crate::event_loop::errors::exit_or_report;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::{
@@ -36,8 +37,23 @@ pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>, input
     if task.core().state() != State::Pending {
         return Ok(());
     }
-    enter(py, event_loop, &task)?;
-    advance(py, event_loop, &task, input)
+    match enter(py, event_loop, &task).and_then(|()| advance(py, event_loop, &task, input)) {
+        Ok(()) => Ok(()),
+        Err(raised) => failed(py, event_loop, &task, raised.into()),
+    }
+}
+
+/// A step raised what is not the coroutine's own exception: as in asyncio, that concerns the loop, not the task.
+#[cold]
+fn failed(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, error: PyErr) -> Outcome<()> {
+    let message = "Exception in a step of a task";
+    Ok(exit_or_report(
+        py,
+        event_loop,
+        error,
+        message,
+        &[("task", task.as_obj())],
+    )?)
 }
 
 /// Takes the step of a task whose future is done.
@@ -260,9 +276,30 @@ fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yield
     yielded_object(py, event_loop, task, yielded)
 }
 
-/// The general case: any object with `_asyncio_future_blocking`.
+/// The general case: any object with `_asyncio_future_blocking`. What cannot be waited for, the task hears of.
 fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> Outcome<()> {
+    match call_me_back(py, event_loop, task, &yielded) {
+        Ok(true) => wait_for(py, task, yielded),
+        Ok(false) => Ok(()),
+        Err(raised) => {
+            let error = PyErr::from(raised);
+            if base_kind(py, &error) == BaseKind::Exit {
+                return Err(error.into());
+            }
+            throw_soon(event_loop, task, error.into_value(py).into_bound(py).into());
+            Ok(())
+        }
+    }
+}
+
+/// Makes the yielded object wake the task. False if it cannot, which the task has been told then.
+fn call_me_back(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: &Obj) -> Outcome<bool> {
     let names = names(py)?;
+    let refuse = |message: &str| {
+        let error = PyRuntimeError::new_err(message.to_owned()).into_value(py);
+        throw_soon(event_loop, task, error.into_bound(py).into());
+        Ok(false)
+    };
     let bound = yielded.bind(py);
     let shown = || -> PyResult<(String, String)> {
         Ok((task.bind(py).repr()?.to_string(), bound.repr()?.to_string()))
@@ -278,35 +315,24 @@ fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yiel
             } else {
                 format!("Task got bad yield: {yielded_text}")
             };
-            return throw_soon(py, event_loop, task, &message);
+            return refuse(&message);
         }
     };
     if !blocking {
         let (task_text, yielded_text) = shown()?;
-        return throw_soon(
-            py,
-            event_loop,
-            task,
-            &format!("yield was used instead of yield from in task {task_text} with {yielded_text}"),
-        );
+        return refuse(&format!(
+            "yield was used instead of yield from in task {task_text} with {yielded_text}"
+        ));
     }
-    if !belongs(py, event_loop, &yielded)? {
+    if !belongs(py, event_loop, yielded)? {
         let (task_text, yielded_text) = shown()?;
-        return throw_soon(
-            py,
-            event_loop,
-            task,
-            &format!("Task {task_text} got Future {yielded_text} attached to a different loop"),
-        );
+        return refuse(&format!(
+            "Task {task_text} got Future {yielded_text} attached to a different loop"
+        ));
     }
     if std::ptr::eq(yielded.as_ptr(), task.as_obj().as_ptr()) {
         let (task_text, _) = shown()?;
-        return throw_soon(
-            py,
-            event_loop,
-            task,
-            &format!("Task cannot await on itself: {task_text}"),
-        );
+        return refuse(&format!("Task cannot await on itself: {task_text}"));
     }
     bound.setattr(names.blocking.text(py), false)?;
     let wakeup = BoundFunction::<Wakeup>::create(py, task.as_obj())?;
@@ -324,7 +350,7 @@ fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yiel
             )?;
         }
     }
-    wait_for(py, task, yielded)
+    Ok(true)
 }
 
 /// The task waits for `future` from now on, which knows how to wake it.
@@ -349,15 +375,8 @@ fn belongs(py: Python<'_>, event_loop: &Ref<Loop>, future: &Obj) -> PyResult<boo
     Ok(event_loop.as_obj().is(&owner))
 }
 
-/// Throws RuntimeError into the coroutine in the next turn.
-fn throw_soon(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, message: &str) -> Outcome<()> {
-    let error = PyRuntimeError::new_err(message.to_owned())
-        .into_value(py)
-        .into_bound(py);
+/// Throws into the coroutine in the next turn.
+fn throw_soon(event_loop: &Ref<Loop>, task: &Ref<Task>, exception: Obj) {
     task.phase().set(Phase::Scheduled);
-    event_loop.push(Ready::StepWith(Box::new((
-        task.clone(),
-        Input::Throw(Obj::from(error)),
-    ))));
-    Ok(())
+    event_loop.push(Ready::StepWith(Box::new((task.clone(), Input::Throw(exception)))));
 }
