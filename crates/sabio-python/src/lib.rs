@@ -38,7 +38,7 @@ mod _sabio {
         crate::transport::init(module)?;
         crate::event_loop::init(module)?;
         crate::sleep::init(module)?;
-        module.add("_shares_contexts", crate::ffi::is_sharing())?;
+        module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
