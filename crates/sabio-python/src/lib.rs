@@ -22,10 +22,41 @@ mod transport;
 /// The native part of sabio. Import `sabio` instead.
 #[pyo3::pymodule]
 mod _sabio {
+    use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
+    use pyo3::types::PyDict;
 
+    use crate::ffi::{Global, Obj, is_main_interpreter};
+
+    /// The names of the module as it was first made.
+    static NAMES: Global<Obj> = Global::new();
+
+    /// Makes the classes, once in a process: a module that is imported anew gets those that there are.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        if !is_main_interpreter(py) {
+            // CPython 3.12 and newer see to it themselves, with these words.
+            return Err(PyImportError::new_err(
+                "module sabio._sabio does not support loading in subinterpreters",
+            ));
+        }
+        if let Some(names) = NAMES.try_get(py) {
+            return module
+                .dict()
+                .update(names.bind(py).cast::<PyDict>()?.as_mapping());
+        }
+        make(module)?;
+        let names = PyDict::new(py);
+        for name in module.index()? {
+            names.set_item(&name, module.getattr(name.cast::<pyo3::types::PyString>()?)?)?;
+        }
+        names.set_item("__all__", module.index()?)?;
+        NAMES.set(py, Obj::from(&names));
+        Ok(())
+    }
+
+    fn make(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::names::init(module.py())?;
         crate::asyncio::init(module.py())?;
         crate::interpreter::init(module.py())?;

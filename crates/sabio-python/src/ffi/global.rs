@@ -1,7 +1,8 @@
-//! Python objects that live as long as the process, in a `static`.
+//! Python objects that live as long as the process, in a `static`. They belong to its first interpreter.
 
 use std::sync::OnceLock;
 
+use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 
 /// A value that is set once, when the module is initialised, and read on attached threads only.
@@ -30,6 +31,11 @@ impl<T> Global<T> {
         std::mem::forget(value);
     }
 
+    /// The value, if it has been set.
+    pub(crate) fn try_get(&self, _py: Python<'_>) -> Option<&T> {
+        self.0.get().map(|value| &value.0)
+    }
+
     /// The value. Only to be asked for after the module was initialised, as everything that Python can reach is.
     #[inline(always)]
     pub(crate) fn get(&self, _py: Python<'_>) -> PyResult<&T> {
@@ -43,4 +49,10 @@ impl<T> Global<T> {
 #[cold]
 fn uninitialised() -> ! {
     unreachable!("the module initialises its globals before it has any object that could ask for them")
+}
+
+/// Whether the current interpreter is the one that the process started with (PEP 734 has others).
+pub(crate) fn is_main_interpreter(_py: Python<'_>) -> bool {
+    // SAFETY: this thread is attached, as the token says; both functions only read a pointer of the runtime's.
+    unsafe { py_ffi::PyInterpreterState_Get() == py_ffi::PyInterpreterState_Main() }
 }

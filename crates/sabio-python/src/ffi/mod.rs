@@ -38,7 +38,7 @@ pub(crate) use current::{Current, current, set_current};
 pub(crate) use error::{
     BaseKind, Outcome, Raised, base_kind, is_cancelled_error, panic_error, raise_stop_iteration,
 };
-pub(crate) use global::Global;
+pub(crate) use global::{Global, is_main_interpreter};
 pub(crate) use method::{Args, IntoObj, KeywordName, MethodTable, Signature};
 pub(crate) use native::NativeFunction;
 pub(crate) use object::{IsClass, Obj, Ref};

@@ -1,0 +1,55 @@
+"""Importing sabio more than once: anew in one interpreter, and in a second interpreter of the process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+REIMPORT = """\
+import sys
+import sabio
+first = vars(sabio._sabio).copy()
+for name in [name for name in sys.modules if name.split(".")[0] == "sabio"]:
+    del sys.modules[name]
+import sabio
+for name in sabio._sabio.__all__:
+    assert getattr(sabio._sabio, name) is first[name], name
+print(sabio.run(sabio.sleep(0.001, "runs")))
+"""
+
+SUBINTERPRETER = """\
+import sabio
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+other = interpreters.create()
+try:
+    print(interpreters.run_string(other, "import sabio"))
+except Exception as error:
+    print(error)
+interpreters.destroy(other)
+print(sabio.run(sabio.sleep(0.001, "runs")))
+"""
+
+
+def run_code(source: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=25, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.usefixtures("sabio")
+def test_a_new_import_gives_the_same_classes() -> None:
+    assert run_code(REIMPORT) == ["runs"]
+
+
+@pytest.mark.usefixtures("sabio")
+def test_a_subinterpreter_refuses_the_import_and_the_first_one_goes_on() -> None:
+    refusal, last = run_code(SUBINTERPRETER)
+    assert "does not support loading in subinterpreters" in refusal
+    assert last == "runs"
