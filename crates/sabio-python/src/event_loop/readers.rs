@@ -263,13 +263,6 @@ pub(super) fn ready(slf: &Ref<Loop>, token: Token, reader: Option<Ref<Handle>>, 
     }
 }
 
-/// `_stop_serving(sock)`: stops watching a listening socket and closes it.
-fn stop_serving(slf: &Ref<Loop>, sock: &Bound<'_, PyAny>) -> PyResult<()> {
-    remove(slf, sock, Direction::Read)?;
-    sock.call_method0("close")?;
-    Ok(())
-}
-
 pub(super) fn define(table: &mut MethodTable<Loop>) {
     table
         .method(
@@ -291,11 +284,6 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
             c"remove_writer",
             c"remove_writer($self, fd)\n--\n\nStop watching fd for writing; whether it was watched.",
             |slf, args| remove(slf, args.single("remove_writer", "fd")?, Direction::Write),
-        )
-        .fast_onearg(
-            c"_stop_serving",
-            c"_stop_serving($self, sock, /)\n--\n\nStop watching a socket and close it.",
-            stop_serving,
         )
         .method(
             c"_add_reader",

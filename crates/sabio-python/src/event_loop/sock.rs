@@ -49,12 +49,11 @@ pub(super) fn two_args(
 pub(super) fn check(py: Python<'_>, slf: &Ref<Loop>, sock: &Obj) -> PyResult<()> {
     let module = socket_module(py)?;
     let bound = sock.bind(py);
-    if !module.socket_class.is(bound.get_type().as_any()) {
-        if let Some(ssl_socket) = &module.ssl_socket {
-            if bound.is_instance(ssl_socket.bind(py))? {
-                return Err(PyTypeError::new_err("Socket cannot be of type SSLSocket"));
-            }
-        }
+    if !module.socket_class.is(bound.get_type().as_any())
+        && let Some(ssl_socket) = &module.ssl_socket
+        && bound.is_instance(ssl_socket.bind(py))?
+    {
+        return Err(PyTypeError::new_err("Socket cannot be of type SSLSocket"));
     }
     if slf.debug() && is_blocking(py, sock)? {
         return Err(PyValueError::new_err("the socket must be non-blocking"));

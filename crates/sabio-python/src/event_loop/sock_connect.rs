@@ -36,10 +36,10 @@ fn resolve(py: Python<'_>, slf: &Ref<Loop>, sock: &Obj, address: &Obj) -> PyResu
     let parts = address.get_item(PySlice::new(py, 0, 2, 1))?;
     let (host, port): (Bound<'_, PyAny>, Bound<'_, PyAny>) = parts.extract()?;
     let socktype: i32 = bound.getattr("type")?.extract()?;
-    if socktype == module.sock_stream || socktype == module.sock_dgram {
-        if let Some(known) = numeric_address(py, family, &host, &port, address)? {
-            return Ok(Target::Known(known));
-        }
+    if (socktype == module.sock_stream || socktype == module.sock_dgram)
+        && let Some(known) = numeric_address(py, family, &host, &port, address)?
+    {
+        return Ok(Target::Known(known));
     }
     let kwargs = PyDict::new(py);
     kwargs.set_item("family", family)?;
