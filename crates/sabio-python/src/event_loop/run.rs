@@ -293,8 +293,8 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         .call_method1(set_running_loop, (py.None(),))
         .map(|_| ())
         .and_then(|()| debug::track_coroutine_origins(py, false))
-        .and_then(|()| asyncgens::restore_hooks(py, hooks))
-        .and(signals::finish(slf, py));
+        .and_then(|()| asyncgens::restore_hooks(py, hooks));
+    signals::finish(slf, py);
     drop(set_current(outer));
     result.and(left).and(cleaned)
 }

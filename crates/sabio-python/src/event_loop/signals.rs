@@ -5,8 +5,9 @@
 //! whichever thread of the process the signal hit, and no signal is missed between two looks at them.
 //!
 //! Invariant: the interpreter knows one wakeup descriptor at a time, so loops that want theirs known form a chain
-//! ([`HOLDERS`]): each remembers what was set before it, passes on what it reads, and is taken out of the chain
-//! wherever it stands. What a user had set is served all the while and set again afterwards.
+//! ([`HOLDERS`]), in which each remembers what was set before it and out of which each is taken wherever it stands.
+//! What a user had set is at the chain's end: it gets every number that is read, and is set again afterwards. A number
+//! that is for another loop of the chain goes to that loop.
 //!
 //! Called by users and by `run`, when the loop starts, ends and is closed.
 
@@ -21,8 +22,7 @@ use pyo3::types::{PyCFunction, PyDict, PyInt};
 use sabio_reactor::{Interest, Token, pipe, sys};
 
 use super::{Loop, Ready, debug, errors};
-use crate::ffi::Captured;
-use crate::ffi::{Args, MethodTable, Obj, Ref, Visit, context_copy_current};
+use crate::ffi::{Args, Captured, MethodTable, Obj, Ref, Visit, context_copy_current, forget_wakeup_fd};
 use crate::handle::{Handle, Kind};
 use crate::interpreter::interpreter;
 use crate::os_error::os_error;
@@ -43,10 +43,12 @@ struct Pipe {
     token: Token,
 }
 
-/// A loop whose pipe is, or was, made known to the interpreter, and what was known before.
+/// A loop whose pipe is, or was, known to the interpreter, and what was known before.
 struct Holder {
     fd: RawFd,
     previous: RawFd,
+    /// The signals that the loop has handlers for: bit n for number n.
+    handled: u128,
 }
 
 static HOLDERS: Mutex<Vec<Holder>> = Mutex::new(Vec::new());
@@ -74,6 +76,12 @@ impl Signals {
         self.running.get() || !self.handlers.borrow().is_empty()
     }
 
+    /// The signals that have handlers, as in [`Holder`].
+    fn handled(&self) -> u128 {
+        let handlers = self.handlers.borrow();
+        handlers.keys().fold(0, |handled, signal| handled | bit(*signal))
+    }
+
     /// Shows the handlers to the garbage collector.
     pub(super) fn visit(&self, visit: &mut Visit<'_>) {
         if let Ok(handlers) = self.handlers.try_borrow() {
@@ -82,6 +90,11 @@ impl Signals {
                 .for_each(|handle| Handle::visit_if_sole(handle, visit));
         }
     }
+}
+
+/// The bit of a signal; signals are numbered from 1 to 64.
+fn bit(signal: i32) -> u128 {
+    1 << (signal & 127)
 }
 
 /// `signal.set_wakeup_fd(fd)`: what was set before. ValueError outside of the main thread.
@@ -112,37 +125,52 @@ fn open_pipe(slf: &Ref<Loop>) -> PyResult<RawFd> {
 fn hold(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     let fd = open_pipe(slf)?;
     reset_in_children(py)?;
-    let previous = set_wakeup_fd(py, fd)?;
-    let mut holders = holders();
-    match holders.iter_mut().find(|holder| holder.fd == fd) {
-        None => holders.push(Holder { fd, previous }),
-        // Somebody else's came in between.
-        Some(holder) if previous != fd => holder.previous = previous,
-        Some(_) => {}
-    }
+    let current = set_wakeup_fd(py, fd)?;
+    // To the chain's head, from wherever it stood.
+    let before = leave_chain(fd);
+    let previous = if current == fd {
+        before.unwrap_or(-1)
+    } else {
+        current
+    };
+    let handled = slf.signals.handled();
+    holders().push(Holder {
+        fd,
+        previous,
+        handled,
+    });
     Ok(())
 }
 
+/// Tells the chain which signals the loop has handlers for.
+fn tell_handled(slf: &Loop) {
+    let own = slf.signals.writer();
+    let handled = slf.signals.handled();
+    if let Some(holder) = holders().iter_mut().find(|holder| Some(holder.fd) == own) {
+        holder.handled = handled;
+    }
+}
+
 /// Takes the loop's pipe back, unless it is still wanted.
-fn release(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
-    match slf.signals.writer() {
-        Some(fd) if !slf.signals.wanted() => unlink(py, fd),
-        _ => Ok(()),
+fn release(slf: &Ref<Loop>, py: Python<'_>) {
+    if let Some(fd) = slf.signals.writer().filter(|_| !slf.signals.wanted()) {
+        unlink(py, fd);
     }
 }
 
 /// Takes the pipe that ends in `fd` out of the chain.
-fn unlink(py: Python<'_>, fd: RawFd) -> PyResult<()> {
+fn unlink(py: Python<'_>, fd: RawFd) {
     let Some(previous) = leave_chain(fd) else {
-        return Ok(());
+        return;
     };
-    match set_wakeup_fd(py, previous) {
-        Ok(current) if current == fd => Ok(()),
+    let restored = match set_wakeup_fd(py, previous) {
         // Set by somebody else while the loop held its own.
-        Ok(current) => set_wakeup_fd(py, current).map(|_| ()),
-        // What was set before is closed by now; ValueError also outside of the main thread, where all stays as it is.
-        Err(error) if previous >= 0 => set_wakeup_fd(py, -1).map(|_| ()).map_err(|_| error),
-        Err(error) => Err(error),
+        Ok(current) if current != fd => set_wakeup_fd(py, current).map(drop),
+        result => result.map(drop),
+    };
+    if restored.is_err() {
+        // What was set before is closed by now, or this is not the main thread.
+        forget_wakeup_fd(py, fd);
     }
 }
 
@@ -191,9 +219,9 @@ pub(super) fn start(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
 }
 
 /// The loop has stopped.
-pub(super) fn finish(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+pub(super) fn finish(slf: &Ref<Loop>, py: Python<'_>) {
     slf.signals.running.set(false);
-    release(slf, py)
+    release(slf, py);
 }
 
 /// Signals have come: their handlers go onto the ready queue.
@@ -206,18 +234,8 @@ pub(crate) fn ready(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         };
         let numbers = &buffer[..count];
         pass_on(slf, numbers);
-        for signal in numbers {
-            let signal = i32::from(*signal);
-            match slf.signals.handler(signal) {
-                Some(handle) if handle.is_cancelled() => {
-                    if let Err(error) = remove(slf, py, signal) {
-                        let message = "Exception while removing a cancelled signal handler";
-                        errors::exit_or_report(py, slf, error, message, &[])?;
-                    }
-                }
-                Some(handle) => slf.push(Ready::Call(handle)),
-                None => {}
-            }
+        for number in numbers {
+            handle(slf, py, i32::from(*number))?;
         }
         if count < buffer.len() {
             return Ok(());
@@ -225,17 +243,50 @@ pub(crate) fn ready(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     }
 }
 
-/// Writes what was read to the descriptor that was set before. What does not fit is lost, as it would have been then.
+/// A signal has come.
+fn handle(slf: &Ref<Loop>, py: Python<'_>, signal: i32) -> PyResult<()> {
+    match slf.signals.handler(signal) {
+        Some(handle) if handle.is_cancelled() => remove(slf, py, signal).map(drop).or_else(|error| {
+            let message = "Exception while removing a cancelled signal handler";
+            errors::exit_or_report(py, slf, error, message, &[])
+        }),
+        Some(handle) => {
+            slf.push(Ready::Call(handle));
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Writes what was read to the descriptor that was set before the chain, and to the loops that it is for. What does not
+/// fit is lost, as it is where the interpreter writes.
 fn pass_on(slf: &Loop, numbers: &[u8]) {
     let own = slf.signals.writer();
-    let previous = holders()
-        .iter()
-        .find(|holder| Some(holder.fd) == own)
-        .map(|holder| holder.previous);
-    if let Some(Ok(previous)) = previous.map(sys::borrow)
-        && !numbers.is_empty()
-    {
-        let _ = pipe::write(previous, numbers);
+    let holders = holders();
+    let mut next = holders.iter().find(|holder| Some(holder.fd) == own);
+    let mut users = None;
+    // At most so many steps: a loop of the chain stands in it once.
+    for _ in 0..holders.len() {
+        let Some(holder) = next else { break };
+        users = Some(holder.previous);
+        next = holders.iter().find(|other| other.fd == holder.previous);
+    }
+    let write = |fd: RawFd, numbers: &[u8]| {
+        if let Ok(fd) = sys::borrow(fd) {
+            let _ = pipe::write(fd, numbers);
+        }
+    };
+    if let Some(users) = users.filter(|_| !numbers.is_empty()) {
+        write(users, numbers);
+    }
+    for number in numbers {
+        let bit = bit(i32::from(*number));
+        let is_other = |holder: &&Holder| Some(holder.fd) != own && holder.handled & bit != 0;
+        if slf.signals.handler(i32::from(*number)).is_none()
+            && let Some(other) = holders.iter().find(is_other)
+        {
+            write(other.fd, &[*number]);
+        }
     }
 }
 
@@ -307,12 +358,12 @@ fn add_signal_handler(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<()> {
     }
     let previous = slf.signals.handlers.borrow_mut().insert(number, handle);
     drop(previous);
+    tell_handled(slf);
     catch(py, number).map_err(|error| {
         drop(slf.signals.take_handler(number));
-        match release(slf, py) {
-            Ok(()) => cannot_be_caught(py, number, error),
-            Err(error) => error,
-        }
+        tell_handled(slf);
+        release(slf, py);
+        cannot_be_caught(py, number, error)
     })
 }
 
@@ -345,23 +396,24 @@ fn remove(slf: &Ref<Loop>, py: Python<'_>, signal: i32) -> PyResult<bool> {
         return Ok(false);
     };
     drop(handle);
-    reset(py, signal)?;
-    release(slf, py)?;
-    Ok(true)
+    tell_handled(slf);
+    let result = reset(py, signal);
+    release(slf, py);
+    result.map(|()| true)
 }
 
 /// The loop is being closed: gives back all that concerns signals, whatever goes wrong with one of them.
 pub(super) fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     let handlers = slf.signals.handlers.take();
     let pipe = slf.signals.pipe.take();
-    let mut result = Ok(());
     if let Some(pipe) = &pipe {
         drop(slf.reactor().deregister(pipe.token));
-        result = unlink(py, pipe.writer.as_raw_fd());
+        unlink(py, pipe.writer.as_raw_fd());
     }
     if !handlers.is_empty() && is_finalizing(py)? {
-        return result.and(warn_of_handlers(slf, py));
+        return warn_of_handlers(slf, py);
     }
+    let mut result = Ok(());
     for signal in handlers.keys() {
         result = result.and(reset(py, *signal));
     }
