@@ -22,7 +22,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context
 from socket import AddressFamily, SocketKind, socket
 from types import TracebackType
-from typing import IO, Any, Literal, TypeAlias, TypeVar, TypeVarTuple, final
+from typing import IO, Any, Literal, TypeAlias, TypeVar, TypeVarTuple, final, overload
 
 from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuffer
 from typing_extensions import disjoint_base
@@ -65,7 +65,10 @@ _SSL: TypeAlias = bool | _ssl.SSLContext | None
 _ErrorContext: TypeAlias = dict[str, Any]
 _ExceptionHandler: TypeAlias = Callable[[AbstractEventLoop, _ErrorContext], object]
 
-def sleep(delay: float, result: _T = ...) -> _Coro[_T]: ...
+@overload
+def sleep(delay: float, result: None = None) -> _Coro[None]: ...
+@overload
+def sleep(delay: float, result: _T) -> _Coro[_T]: ...
 
 @final
 class Coroutine(collections.abc.Coroutine[Any, Any, _T_co]):
