@@ -13,7 +13,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use pyo3::exceptions::{PyOSError, PyResourceWarning, PyRuntimeError, PyTypeError, PyValueError};
@@ -22,7 +22,7 @@ use pyo3::types::{PyCFunction, PyDict, PyInt};
 use sabio_reactor::{Interest, Token, pipe, sys};
 
 use super::{Loop, Ready, debug, errors};
-use crate::ffi::{Args, Captured, MethodTable, Obj, Ref, Visit, context_copy_current, forget_wakeup_fd};
+use crate::ffi::{Args, Captured, MethodTable, Obj, Ref, Visit, context_copy_current};
 use crate::handle::{Handle, Kind};
 use crate::interpreter::interpreter;
 use crate::os_error::os_error;
@@ -41,6 +41,13 @@ struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
     token: Token,
+}
+
+impl Pipe {
+    /// Gives both ends to the process.
+    fn keep_open(self) {
+        let _ = (self.reader.into_raw_fd(), self.writer.into_raw_fd());
+    }
 }
 
 /// A loop whose pipe is, or was, known to the interpreter, and what was known before.
@@ -158,20 +165,24 @@ fn release(slf: &Ref<Loop>, py: Python<'_>) {
     }
 }
 
-/// Takes the pipe that ends in `fd` out of the chain.
-fn unlink(py: Python<'_>, fd: RawFd) {
-    let Some(previous) = leave_chain(fd) else {
-        return;
+/// Takes the pipe that ends in `fd` out of the chain, if it stands there. False if the interpreter goes on writing to
+/// it: outside of the main thread.
+fn unlink(py: Python<'_>, fd: RawFd) -> bool {
+    let place = holders()
+        .iter()
+        .find(|holder| holder.fd == fd)
+        .map(|holder| holder.previous);
+    let Some(previous) = place else {
+        return true;
     };
-    let restored = match set_wakeup_fd(py, previous) {
-        // Set by somebody else while the loop held its own.
-        Ok(current) if current != fd => set_wakeup_fd(py, current).map(drop),
-        result => result.map(drop),
+    // What was set before the chain may be closed by now.
+    let current = set_wakeup_fd(py, previous).or_else(|_| set_wakeup_fd(py, -1));
+    let Ok(current) = current else {
+        return false;
     };
-    if restored.is_err() {
-        // What was set before is closed by now, or this is not the main thread.
-        forget_wakeup_fd(py, fd);
-    }
+    leave_chain(fd);
+    // Set by somebody else while the loop held its own: again unless it is closed.
+    current == fd || set_wakeup_fd(py, current).is_ok() || set_wakeup_fd(py, -1).is_ok()
 }
 
 /// What stood before `fd` in the chain, if it stands there.
@@ -406,9 +417,12 @@ fn remove(slf: &Ref<Loop>, py: Python<'_>, signal: i32) -> PyResult<bool> {
 pub(super) fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     let handlers = slf.signals.handlers.take();
     let pipe = slf.signals.pipe.take();
-    if let Some(pipe) = &pipe {
+    if let Some(pipe) = pipe {
         drop(slf.reactor().deregister(pipe.token));
-        unlink(py, pipe.writer.as_raw_fd());
+        if !unlink(py, pipe.writer.as_raw_fd()) {
+            // The number must not come to mean another file: the pipe stays open, for ever.
+            pipe.keep_open();
+        }
     }
     if !handlers.is_empty() && is_finalizing(py)? {
         return warn_of_handlers(slf, py);

@@ -24,7 +24,6 @@ mod native;
 mod object;
 mod snapshot;
 mod waker;
-mod wakeup;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use audit::audit;
@@ -45,4 +44,3 @@ pub(crate) use native::NativeFunction;
 pub(crate) use object::{IsClass, Obj, Ref};
 pub(crate) use snapshot::{Captured, ContextCache, is_sharing, probe};
 pub(crate) use waker::{LocalWake, local_waker, waker_target};
-pub(crate) use wakeup::forget_wakeup_fd;
