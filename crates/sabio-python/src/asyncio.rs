@@ -11,8 +11,6 @@ use crate::ffi::{BaseClass, Global, NativeFunction, Obj};
 /// The interpreter's asyncio.
 pub(crate) struct Asyncio {
     pub(crate) cancelled_error: Obj,
-    pub(crate) invalid_state_error: Obj,
-    pub(crate) timeout_error: Obj,
     /// `asyncio.events.Handle`, `TimerHandle` and what `call_soon_threadsafe` gives on this version.
     pub(crate) handle: Obj,
     pub(crate) timer_handle: Obj,
@@ -175,8 +173,6 @@ impl Asyncio {
         let handle = events.getattr("Handle")?;
         Ok(Asyncio {
             cancelled_error: asyncio.getattr("CancelledError")?.into(),
-            invalid_state_error: asyncio.getattr("InvalidStateError")?.into(),
-            timeout_error: asyncio.getattr("TimeoutError")?.into(),
             thread_safe_handle: events
                 .getattr("_ThreadSafeHandle")
                 .unwrap_or_else(|_| handle.clone())

@@ -254,14 +254,14 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> PyResult
         ));
     }
     let (future, resuming) = start(slf)?;
-    if let Some(awaiter) = &slf.awaiter {
-        if let Some(delegate) = awaiter.0.delegate.get() {
-            let none = Obj::none(py);
-            let sent = send(py, &delegate, value.unwrap_or(&none));
-            if let Some(sent) = delegated(awaiter, sent.map_err(PyErr::from)) {
-                suspend(slf, future);
-                return Ok(sent);
-            }
+    if let Some(awaiter) = &slf.awaiter
+        && let Some(delegate) = awaiter.0.delegate.get()
+    {
+        let none = Obj::none(py);
+        let sent = send(py, &delegate, value.unwrap_or(&none));
+        if let Some(sent) = delegated(awaiter, sent.map_err(PyErr::from)) {
+            suspend(slf, future);
+            return Ok(sent);
         }
     }
     let result = poll(slf, py, future);
@@ -382,26 +382,26 @@ fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> 
 /// `throw()`: into the Python object that is awaited, if any; otherwise it drops the future and raises.
 fn throw(slf: &Ref<Coroutine>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
     let (future, resuming) = start(slf)?;
-    if let Some(awaiter) = &slf.awaiter {
-        if let Some(delegate) = awaiter.0.delegate.get() {
-            let sent = match delegate.bind(py).getattr_opt("throw")? {
-                None => Err(error),
-                Some(throw) => match throw.call1((error.value(py),)) {
-                    Ok(yielded) => Ok(Sent::Next(yielded.into())),
-                    Err(stop) if stop.is_instance_of::<PyStopIteration>(py) => {
-                        Ok(Sent::Return(stop.value(py).getattr("value")?.into()))
-                    }
-                    Err(error) => Err(error),
-                },
-            };
-            if let Some(sent) = delegated(awaiter, sent) {
-                suspend(slf, future);
-                return Ok(sent);
-            }
-            let result = poll(slf, py, future);
-            drop(resuming);
-            return result;
+    if let Some(awaiter) = &slf.awaiter
+        && let Some(delegate) = awaiter.0.delegate.get()
+    {
+        let sent = match delegate.bind(py).getattr_opt("throw")? {
+            None => Err(error),
+            Some(throw) => match throw.call1((error.value(py),)) {
+                Ok(yielded) => Ok(Sent::Next(yielded.into())),
+                Err(stop) if stop.is_instance_of::<PyStopIteration>(py) => {
+                    Ok(Sent::Return(stop.value(py).getattr("value")?.into()))
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Some(sent) = delegated(awaiter, sent) {
+            suspend(slf, future);
+            return Ok(sent);
         }
+        let result = poll(slf, py, future);
+        drop(resuming);
+        return result;
     }
     slf.life.set(Life::Closed);
     drop(future);
@@ -416,10 +416,10 @@ fn close(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
     let future = slf.future.take();
     let delegate = slf.awaiter.as_ref().and_then(|awaiter| awaiter.0.delegate.take());
     drop(future);
-    if let Some(delegate) = delegate {
-        if let Some(close) = delegate.bind(py).getattr_opt("close")? {
-            close.call0()?;
-        }
+    if let Some(delegate) = delegate
+        && let Some(close) = delegate.bind(py).getattr_opt("close")?
+    {
+        close.call0()?;
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ impl FutureCore {
     /// callbacks. `end` makes the base's transition.
     pub(crate) fn finish(
         &self,
-        slf: &Obj,
+        _slf: &Obj,
         state: State,
         result: Option<Obj>,
         end: impl FnOnce() -> Outcome<Obj>,
@@ -314,15 +314,15 @@ pub(crate) fn add_done_callback<T: FutureLike>(slf: &Ref<T>, args: Args<'_, '_>)
         Some(context) if !context.is_none() => Obj::from(context),
         _ => context_copy_current(py)?,
     };
-    add_callback(py, slf, Obj::from(callback), context)
+    add_callback(py, slf, &Obj::from(callback), &context)
 }
 
 /// Adds a callback through the base.
 pub(crate) fn add_callback<T: FutureLike>(
     py: Python<'_>,
     slf: &Ref<T>,
-    callback: Obj,
-    context: Obj,
+    callback: &Obj,
+    context: &Obj,
 ) -> PyResult<()> {
     slf.core().has_callbacks.set(true);
     let kwargs = PyDict::new(py);

@@ -235,10 +235,10 @@ impl Handle {
         if slf.kind == Kind::ThreadSafe {
             slf.wait_until_idle(py);
         }
-        if Handle::mark_cancelled(slf, py)? {
-            if let Some(timer) = Ref::<TimerHandle>::downcast(slf.bind(py)) {
-                timer.unschedule(&slf.event_loop);
-            }
+        if Handle::mark_cancelled(slf, py)?
+            && let Some(timer) = Ref::<TimerHandle>::downcast(slf.bind(py))
+        {
+            timer.unschedule(&slf.event_loop);
         }
         Ok(())
     }

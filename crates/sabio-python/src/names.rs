@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::PyString;
 
 use crate::ffi::{Global, KeywordName, Obj};
 
@@ -30,20 +30,6 @@ impl Deref for Name {
     }
 }
 
-/// The names of the keywords of a call.
-pub(crate) struct KeywordNames(Obj);
-
-impl KeywordNames {
-    /// The tuple, bound to the interpreter.
-    #[inline]
-    pub(crate) fn tuple<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyTuple> {
-        match self.0.bind(py).cast::<PyTuple>() {
-            Ok(tuple) => tuple,
-            Err(_) => unreachable!("made as a tuple"),
-        }
-    }
-}
-
 macro_rules! names {
     ($($field:ident = $text:literal,)*) => {
         /// One interned string a field.
@@ -53,18 +39,14 @@ macro_rules! names {
             pub(crate) context_keyword: KeywordName,
             /// The keyword `msg`, where a function takes no other.
             pub(crate) msg_keyword: KeywordName,
-            /// The keyword `context` alone, as the names of a call.
-            pub(crate) only_context: KeywordNames,
         }
 
         impl Names {
             fn new(py: Python<'_>) -> PyResult<Names> {
-                let context = PyString::intern(py, "context");
                 Ok(Names {
                     $($field: Name(Obj::from(PyString::intern(py, $text))),)*
-                    context_keyword: KeywordName::new(Obj::from(&context)),
+                    context_keyword: KeywordName::new(Obj::from(PyString::intern(py, "context"))),
                     msg_keyword: KeywordName::new(Obj::from(PyString::intern(py, "msg"))),
-                    only_context: KeywordNames(Obj::from(PyTuple::new(py, [context])?)),
                 })
             }
         }
@@ -72,22 +54,18 @@ macro_rules! names {
 }
 
 names! {
-    acquire = "acquire",
     add_done_callback = "add_done_callback",
     blocking = "_asyncio_future_blocking",
     buffer_updated = "buffer_updated",
     call_exception_handler = "call_exception_handler",
-    call_soon = "call_soon",
     cancel = "cancel",
     cancelled = "cancelled",
     close = "close",
     connection_lost = "connection_lost",
-    connection_made = "connection_made",
     context = "context",
     create_future = "create_future",
     data_received = "data_received",
     done = "done",
-    eager_start = "eager_start",
     empty = "",
     eof_received = "eof_received",
     exception = "exception",
@@ -98,12 +76,10 @@ names! {
     getnameinfo = "getnameinfo",
     gettimeout = "gettimeout",
     loop_ = "loop",
-    msg = "msg",
     name = "name",
     pause_writing = "pause_writing",
     result = "result",
     resume_writing = "resume_writing",
-    send = "send",
     socket = "socket",
     submit = "submit",
     set_result = "set_result",
@@ -111,7 +87,6 @@ names! {
     future_class = "Future",
     task_class = "Task",
     throw = "throw",
-    write = "write",
 }
 
 static NAMES: Global<Names> = Global::new();

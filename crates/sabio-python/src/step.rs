@@ -33,13 +33,13 @@ pub(crate) enum Input {
 
 /// Takes one step of `task`. SystemExit and KeyboardInterrupt that leave the coroutine are returned.
 #[inline]
-pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>, input: Input) -> Outcome<()> {
+pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> Outcome<()> {
     if task.core().state() != State::Pending {
         return Ok(());
     }
-    match enter(py, event_loop, &task).and_then(|()| advance(py, event_loop, &task, input)) {
+    match enter(py, event_loop, task).and_then(|()| advance(py, event_loop, task, input)) {
         Ok(()) => Ok(()),
-        Err(raised) => failed(py, event_loop, &task, raised.into()),
+        Err(raised) => failed(py, event_loop, task, raised.into()),
     }
 }
 
@@ -58,7 +58,7 @@ fn failed(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, error: PyErr
 
 /// Takes the step of a task whose future is done.
 #[inline]
-pub(crate) fn run_woken(py: Python<'_>, event_loop: &Ref<Loop>, task: Ref<Task>) -> Outcome<()> {
+pub(crate) fn run_woken(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
     match task.fut_waiter().get() {
         Some(future) if task.phase().get() == Phase::Waiting => {
             run(py, event_loop, task, Input::Done(future))
@@ -184,14 +184,14 @@ fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Inpu
         Some(exception) => throw(py, &coro, &exception),
     };
     match sent {
-        Ok(Sent::Next(yielded)) => yielded_value(py, event_loop, task, yielded),
+        Ok(Sent::Next(yielded)) => yielded_value(py, event_loop, task, &yielded),
         Ok(Sent::Return(result)) => {
             drop(task.coro().take());
             if task.must_cancel().replace(false) {
                 // cancel() was called in this very step: the result comes too late.
                 Task::complete_cancelled(task, py, None)
             } else {
-                Task::complete(task, py, result)
+                Task::complete(task, py, &result)
             }
         }
         Err(error) => {
@@ -249,7 +249,7 @@ fn finish_with(py: Python<'_>, task: &Ref<Task>, error: PyErr) -> Outcome<()> {
 
 /// Acts on what the coroutine yielded: a bare yield, the park marker, a future, or something it should not have.
 #[inline]
-fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> Outcome<()> {
+fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: &Obj) -> Outcome<()> {
     let bound = yielded.bind(py);
     if bound.is_none() {
         task.schedule(task);
@@ -267,18 +267,19 @@ fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yield
         Some(future) => Some(future.core()),
         None => Ref::<Task>::downcast_exact(bound).map(|task| task.core()),
     };
-    if let Some(core) = core.filter(|core| core.belongs_to(event_loop) && core.blocking().get()) {
-        if !std::ptr::eq(yielded.as_ptr(), task.as_obj().as_ptr()) && core.park(task) {
-            core.blocking().set(false);
-            return wait_for(py, task, yielded);
-        }
+    if let Some(core) = core.filter(|core| core.belongs_to(event_loop) && core.blocking().get())
+        && !std::ptr::eq(yielded.as_ptr(), task.as_obj().as_ptr())
+        && core.park(task)
+    {
+        core.blocking().set(false);
+        return wait_for(py, task, yielded);
     }
     yielded_object(py, event_loop, task, yielded)
 }
 
 /// The general case: any object with `_asyncio_future_blocking`. What cannot be waited for, the task hears of.
-fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: Obj) -> Outcome<()> {
-    match call_me_back(py, event_loop, task, &yielded) {
+fn yielded_object(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: &Obj) -> Outcome<()> {
+    match call_me_back(py, event_loop, task, yielded) {
         Ok(true) => wait_for(py, task, yielded),
         Ok(false) => Ok(()),
         Err(raised) => {
@@ -338,8 +339,8 @@ fn call_me_back(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielde
     let wakeup = BoundFunction::<Wakeup>::create(py, task.as_obj())?;
     let context = task.context().cloned().unwrap_or_else(|| Obj::none(py));
     match (Ref::<Future>::downcast(bound), Ref::<Task>::downcast(bound)) {
-        (Some(future), _) if future.is_exact(py) => add_callback(py, future, wakeup, context)?,
-        (_, Some(other)) if other.is_exact(py) => add_callback(py, other, wakeup, context)?,
+        (Some(future), _) if future.is_exact(py) => add_callback(py, future, &wakeup, &context)?,
+        (_, Some(other)) if other.is_exact(py) => add_callback(py, other, &wakeup, &context)?,
         _ => {
             let kwargs = pyo3::types::PyDict::new(py);
             kwargs.set_item(names.context.bind(py), context.bind(py))?;
@@ -355,11 +356,11 @@ fn call_me_back(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielde
 
 /// The task waits for `future` from now on, which knows how to wake it.
 #[inline]
-fn wait_for(py: Python<'_>, task: &Ref<Task>, future: Obj) -> Outcome<()> {
+fn wait_for(py: Python<'_>, task: &Ref<Task>, future: &Obj) -> Outcome<()> {
     task.phase().set(Phase::Waiting);
     task.fut_waiter().set(Some(future.clone()));
-    asyncio(py)?.registry.add_awaiter(py, &future, task.as_obj())?;
-    if task.must_cancel().get() && cancel_future(py, &future, task.cancel_message().as_ref())? {
+    asyncio(py)?.registry.add_awaiter(py, future, task.as_obj())?;
+    if task.must_cancel().get() && cancel_future(py, future, task.cancel_message().as_ref())? {
         task.must_cancel().set(false);
     }
     Ok(())

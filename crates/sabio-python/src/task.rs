@@ -176,11 +176,11 @@ impl Task {
     }
 
     /// Ends the task with a result.
-    pub(crate) fn complete(slf: &Ref<Task>, py: Python<'_>, result: Obj) -> Outcome<()> {
+    pub(crate) fn complete(slf: &Ref<Task>, py: Python<'_>, result: &Obj) -> Outcome<()> {
         let base = &asyncio(py)?.future.set_result;
         let kept = result.clone();
         slf.core.finish(slf.as_obj(), State::Finished, Some(kept), || {
-            base.call(py, [slf.as_obj(), &result])
+            base.call(py, [slf.as_obj(), result])
         })?;
         Ok(())
     }
@@ -343,11 +343,11 @@ fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
         return Ok(false);
     }
     slf.cancels.set(slf.cancels.get() + 1);
-    if let Some(future) = slf.fut_waiter.get() {
-        if cancel_future(py, &future, message.as_ref())? {
-            // The future wakes the task, which then sees the cancellation.
-            return Ok(true);
-        }
+    if let Some(future) = slf.fut_waiter.get()
+        && cancel_future(py, &future, message.as_ref())?
+    {
+        // The future wakes the task, which then sees the cancellation.
+        return Ok(true);
     }
     slf.must_cancel.set(true);
     slf.cancel_message.set(message);
@@ -475,10 +475,10 @@ impl FunctionDef for Wakeup {
 
     fn call(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<Obj> {
         // Called by somebody else than a loop of ours (which recognises the callback): in a handle of its own.
-        if let Some(task) = Ref::<Task>::downcast(slf.bind(py)) {
-            if let Some(event_loop) = task.event_loop() {
-                step::wake(event_loop, task, future.bind(py));
-            }
+        if let Some(task) = Ref::<Task>::downcast(slf.bind(py))
+            && let Some(event_loop) = task.event_loop()
+        {
+            step::wake(event_loop, task, future.bind(py));
         }
         Ok(Obj::none(py))
     }

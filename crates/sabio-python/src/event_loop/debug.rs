@@ -129,18 +129,18 @@ pub(super) fn dispatch_timed(
         Some(threshold) => threshold.bind(py).extract()?,
         None => f64::INFINITY,
     };
-    if seconds >= threshold {
-        if let Some(subject) = subject {
-            let text = match kept {
-                Some((text, callback)) => bound_task(py, callback.as_ref())?.unwrap_or(text),
-                None => subject.bind(py).repr()?.to_string(),
-            };
-            let format = "Executing %s took %.3f seconds";
-            asyncio(py)?
-                .logger
-                .bind(py)
-                .call_method1("warning", (format, text, seconds))?;
-        }
+    if seconds >= threshold
+        && let Some(subject) = subject
+    {
+        let text = match kept {
+            Some((text, callback)) => bound_task(py, callback.as_ref())?.unwrap_or(text),
+            None => subject.bind(py).repr()?.to_string(),
+        };
+        let format = "Executing %s took %.3f seconds";
+        asyncio(py)?
+            .logger
+            .bind(py)
+            .call_method1("warning", (format, text, seconds))?;
     }
     result
 }

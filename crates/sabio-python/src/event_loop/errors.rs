@@ -151,12 +151,12 @@ fn default_exception_handler(slf: &Ref<Loop>, context: &Bound<'_, PyAny>) -> PyR
         }
         _ => false.into_pyobject(py)?.to_owned().into_any(),
     };
-    if !context.contains("source_traceback")? {
-        if let Some(handle) = slf.current_handle.get() {
-            let traceback = handle.bind(py).getattr("_source_traceback")?;
-            if traceback.is_truthy()? {
-                context.set_item("handle_traceback", traceback)?;
-            }
+    if !context.contains("source_traceback")?
+        && let Some(handle) = slf.current_handle.get()
+    {
+        let traceback = handle.bind(py).getattr("_source_traceback")?;
+        if traceback.is_truthy()? {
+            context.set_item("handle_traceback", traceback)?;
         }
     }
     let mut keys: Vec<String> = context

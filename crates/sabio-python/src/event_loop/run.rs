@@ -91,9 +91,12 @@ impl Pace {
 #[inline]
 fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
     match item {
-        Ready::Step(task) => step::run(py, slf, task, Input::Resume),
-        Ready::Wakeup(task) => step::run_woken(py, slf, task),
-        Ready::StepWith(step) => step::run(py, slf, step.0, step.1),
+        Ready::Step(task) => step::run(py, slf, &task, Input::Resume),
+        Ready::Wakeup(task) => step::run_woken(py, slf, &task),
+        Ready::StepWith(step) => {
+            let (task, input) = *step;
+            step::run(py, slf, &task, input)
+        }
         Ready::Call(handle) => {
             slf.leave_task(py)?;
             Handle::run(&handle, py)

@@ -108,12 +108,11 @@ fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         debug::check_thread(slf)?;
         debug::check_callback(py, call.callback, "call_soon")?;
     }
-    if let Some(task) = BoundFunction::<Wakeup>::target(call.callback) {
-        if let (Some(task), Some(future)) = (Ref::<Task>::downcast(task.bind(py)), call.args.get(call.first))
-        {
-            crate::step::wake(slf, task, future);
-            return Ok(Obj::none(py));
-        }
+    if let Some(task) = BoundFunction::<Wakeup>::target(call.callback)
+        && let (Some(task), Some(future)) = (Ref::<Task>::downcast(task.bind(py)), call.args.get(call.first))
+    {
+        crate::step::wake(slf, task, future);
+        return Ok(Obj::none(py));
     }
     let context = context_of(slf, py, &call)?;
     let handle = Ref::create_with(py, || {
@@ -148,8 +147,8 @@ fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 }
 
 /// Puts a timer on the heap.
-fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: Call<'_, '_, '_>) -> PyResult<Obj> {
-    let context = context_of(slf, py, &call)?;
+fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: &Call<'_, '_, '_>) -> PyResult<Obj> {
+    let context = context_of(slf, py, call)?;
     let data = || Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::Once);
     let timer = Ref::create_derived(py, data, TimerHandle::new(when))?;
     timer
@@ -172,7 +171,7 @@ fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let delay = seconds(&call, "delay must not be None")?;
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_later")?;
-    call_at_time(slf, py, super::time() + delay, call)
+    call_at_time(slf, py, super::time() + delay, &call)
 }
 
 fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
@@ -181,7 +180,7 @@ fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let when = seconds(&call, "when cannot be None")?;
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_at")?;
-    call_at_time(slf, py, when, call)
+    call_at_time(slf, py, when, &call)
 }
 
 /// The delay or time of a call in seconds; `message` is for None in its place.

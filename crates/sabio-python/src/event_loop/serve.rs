@@ -104,10 +104,10 @@ fn parse(args: Args<'_, '_>) -> PyResult<Request> {
 
 impl Request {
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        if let Some(ssl) = &self.ssl {
-            if ssl.bind(py).is_instance_of::<PyBool>() {
-                return Err(PyTypeError::new_err("ssl argument must be an SSLContext or None"));
-            }
+        if let Some(ssl) = &self.ssl
+            && ssl.bind(py).is_instance_of::<PyBool>()
+        {
+            return Err(PyTypeError::new_err("ssl argument must be an SSLContext or None"));
         }
         check_ssl(
             "create_server",

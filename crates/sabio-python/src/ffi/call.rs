@@ -4,7 +4,6 @@ use std::mem::MaybeUninit;
 
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use super::error::{Outcome, Raised};
 use super::object::Obj;
@@ -107,37 +106,6 @@ pub(crate) fn call_args(py: Python<'_>, callable: &Obj, args: &[Obj]) -> Outcome
     })
 }
 
-/// `callable(*args, **keywords)`: the values of the keywords stand at the end of `args`, their names in the tuple.
-#[inline]
-pub(crate) fn call_keywords(
-    py: Python<'_>,
-    callable: &Obj,
-    args: &[&Obj],
-    names: &Bound<'_, PyTuple>,
-) -> Outcome<Obj> {
-    let keywords = names.len();
-    if args.len() > STACK_ARGS || keywords > args.len() {
-        return Err(misused(py));
-    }
-    let mut vector = [std::ptr::null_mut(); STACK_ARGS + 1];
-    for (place, arg) in vector[1..].iter_mut().zip(args) {
-        *place = arg.as_ptr();
-    }
-    // SAFETY: attached; the vector holds the live arguments, of which the last `keywords` belong to the names, behind
-    // one word that the callee may overwrite.
-    unsafe {
-        Obj::from_owned_or_err(
-            py,
-            py_ffi::PyObject_Vectorcall(
-                callable.as_ptr(),
-                vector.as_ptr().add(1),
-                (args.len() - keywords) | py_ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
-                names.as_ptr(),
-            ),
-        )
-    }
-}
-
 /// `receiver.name(*args)`; `name` is an interned string.
 #[inline]
 pub(crate) fn call_method(py: Python<'_>, receiver: &Obj, name: &Obj, args: &[&Obj]) -> Outcome<Obj> {
@@ -182,7 +150,7 @@ fn with_vector<R>(args: &[Obj], body: impl FnOnce(*const *mut py_ffi::PyObject, 
 
 /// Resumes a coroutine or iterator with `value`, as `PyIter_Send` does.
 #[inline]
-pub(crate) fn send(py: Python<'_>, coroutine: &Obj, value: &Obj) -> Outcome<Sent> {
+pub(crate) fn send(_py: Python<'_>, coroutine: &Obj, value: &Obj) -> Outcome<Sent> {
     let mut result = std::ptr::null_mut();
     // SAFETY: attached; on NEXT and RETURN the result is a new reference, on ERROR an exception is set.
     unsafe {

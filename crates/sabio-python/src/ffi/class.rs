@@ -367,7 +367,7 @@ impl<T: Class> ClassBuilder<T> {
     /// Makes the class and keeps it in the class's cell.
     pub(crate) fn build<'py>(mut self, py: Python<'py>, base: &Base<'py>) -> PyResult<Bound<'py, PyType>> {
         let (base_type, base_slots) = match base {
-            Base::Object => (pyo3::types::PyAny::type_object(py), None),
+            Base::Object => (PyAny::type_object(py), None),
             Base::Native(base) => (base.clone(), None),
             Base::Slots(base) => (base.clone(), Some(slot_offsets(base))),
         };
@@ -587,13 +587,6 @@ impl<T: Derived> Ref<T> {
     pub(crate) fn as_parent(&self) -> &Ref<T::Parent> {
         // SAFETY: an instance of the derived class is one of its parent; both references are transparent wrappers.
         unsafe { &*(&raw const *self).cast::<Ref<T::Parent>>() }
-    }
-
-    /// The same object as an instance of the class below.
-    #[inline]
-    pub(crate) fn into_parent(self) -> Ref<T::Parent> {
-        // SAFETY: as in `as_parent`.
-        unsafe { Ref::from_obj(self.into_obj()) }
     }
 }
 

@@ -13,7 +13,6 @@ use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use super::call::Sent;
 use super::cell::ObjCell;
@@ -212,10 +211,8 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
         }
         if let [value] = self.keyword_values {
             // SAFETY: there is one name in the tuple for each keyword value.
-            if std::ptr::eq(
-                unsafe { py_ffi::PyTuple_GET_ITEM(self.keyword_names, 0) },
-                name.name.as_ptr(),
-            ) || std::ptr::eq(self.keyword_names, name.seen.as_ptr())
+            let given = unsafe { py_ffi::PyTuple_GET_ITEM(self.keyword_names, 0) };
+            if std::ptr::eq(given, name.name.as_ptr()) || std::ptr::eq(self.keyword_names, name.seen.as_ptr())
             {
                 return Ok(Some(borrow(self.py, value)));
             }
@@ -319,23 +316,6 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
             [Some(first), Some(second)] => Ok((first, second)),
             _ => Err(missing_argument(function, parameters[0])),
         }
-    }
-
-    /// TypeError if any argument was given.
-    pub(crate) fn none(&self, function: &str) -> PyResult<()> {
-        self.parse::<0>(&Signature {
-            function: "",
-            parameters: [],
-            required: 0,
-            positional: 0,
-        })
-        .map(|_| ())
-        .map_err(|_| PyTypeError::new_err(format!("{function}() takes no arguments")))
-    }
-
-    /// The positional arguments as a tuple.
-    pub(crate) fn tuple_from(&self, first: usize) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(self.py, self.positional_from(first))
     }
 }
 

@@ -30,17 +30,15 @@ pub(crate) use audit::audit;
 pub(crate) use base::{BaseClass, BoundFunction, FunctionDef, FunctionDefinition};
 pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
 pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};
-pub(crate) use call::{Sent, call_args, call_keywords, call_method, call_refs, call0, call1, send};
+pub(crate) use call::{Sent, call_args, call_method, call0, call1, send};
 pub(crate) use cell::{LocalQueue, ObjCell, Slot};
 pub(crate) use class::{Base, Class, ClassBuilder, ClassCell, Derived, Visit};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit};
 pub(crate) use current::{Current, current, set_current};
-pub(crate) use error::{
-    BaseKind, Outcome, Raised, base_kind, is_cancelled_error, panic_error, raise_stop_iteration,
-};
+pub(crate) use error::{BaseKind, Outcome, Raised, base_kind, is_cancelled_error, raise_stop_iteration};
 pub(crate) use global::{Global, is_main_interpreter};
 pub(crate) use method::{Args, IntoObj, KeywordName, MethodTable, Signature};
 pub(crate) use native::NativeFunction;
 pub(crate) use object::{IsClass, Obj, Ref};
 pub(crate) use snapshot::{Captured, ContextCache, is_sharing, probe};
-pub(crate) use waker::{LocalWake, local_waker, waker_target};
+pub(crate) use waker::{LocalWake, local_waker};

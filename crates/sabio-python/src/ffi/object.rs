@@ -148,9 +148,9 @@ impl<T: Class> Ref<T> {
     /// Reads a borrowed object pointer as a borrowed `Ref`.
     ///
     /// # Safety
-    /// `*ptr` is an instance of `T`'s class that outlives `'a`.
+    /// `*ptr` is an instance of `T`'s class that outlives the reference.
     #[inline]
-    pub(super) unsafe fn from_ptr_ref<'a>(ptr: &'a *mut py_ffi::PyObject) -> &'a Ref<T> {
+    pub(super) unsafe fn from_ptr_ref(ptr: &*mut py_ffi::PyObject) -> &Ref<T> {
         // SAFETY: `Ref` is a transparent wrapper of a non-null object pointer; the caller vouches for the class.
         unsafe { &*(&raw const *ptr).cast::<Ref<T>>() }
     }

@@ -63,13 +63,13 @@ impl ContextCache {
                 shared: false,
             });
         };
-        if mapping == self.mapping.get() {
-            if let Some(context) = self.pristine.get() {
-                return Ok(Captured {
-                    context,
-                    shared: true,
-                });
-            }
+        if mapping == self.mapping.get()
+            && let Some(context) = self.pristine.get()
+        {
+            return Ok(Captured {
+                context,
+                shared: true,
+            });
         }
         self.capture_anew(py, mapping)
     }

@@ -39,23 +39,13 @@ pub(crate) fn local_waker<T: LocalWake, R>(target: &Ref<T>, body: impl FnOnce(&W
     body(&waker)
 }
 
-/// The object behind a waker, if it is one of `T`'s.
-pub(crate) fn waker_target<T: LocalWake>(waker: &Waker) -> Option<Ref<T>> {
-    if std::ptr::eq(waker.vtable(), Table::<T>::TABLE) {
-        // SAFETY: a waker with this table points to a live instance of `T`'s class.
-        Some(unsafe { Ref::from_obj(Obj::from_borrowed(waker.data().cast_mut().cast())) })
-    } else {
-        None
-    }
-}
-
 #[inline]
 fn check_attached() {
-    // SAFETY: may be called from any thread at any time.
-    debug_assert!(
-        unsafe { py_ffi::PyGILState_Check() } == 1,
-        "a local waker left its thread"
-    );
+    if cfg!(debug_assertions) {
+        // SAFETY: may be called from any thread at any time.
+        let attached = unsafe { py_ffi::PyGILState_Check() } == 1;
+        assert!(attached, "a local waker left its thread");
+    }
 }
 
 unsafe fn clone<T: LocalWake>(data: *const ()) -> RawWaker {
