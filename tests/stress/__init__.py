@@ -1,0 +1,1 @@
+"""Races and load, each bounded in time."""
