@@ -116,7 +116,7 @@ def test_the_reference_names_every_method_of_the_loop(sabio: ModuleType) -> None
 
 def test_differences_are_pinned_by_tests_that_exist() -> None:
     text = (ROOT / "docs/differences.md").read_text()
-    named = re.findall(r"\(\.\./(tests/[\w/]+\.py)\)(?: `(\w+)`)?", text)
+    named = re.findall(r"\(\.\./(tests/[\w/]+\.py)\)(?:\s+`(\w+)`)?", text)
     assert named
     for path, test in named:
         source = (ROOT / path).read_text()
