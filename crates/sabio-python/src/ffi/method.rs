@@ -281,7 +281,19 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
     }
 
     /// The argument of a function that takes one, by position or by name.
+    #[inline]
     pub(crate) fn single(
+        &self,
+        function: &'static str,
+        parameter: &'static str,
+    ) -> PyResult<&'a Bound<'py, PyAny>> {
+        match self.positional {
+            [only] if self.keyword_names.is_null() => Ok(borrow(self.py, only)),
+            _ => self.single_by_name(function, parameter),
+        }
+    }
+
+    fn single_by_name(
         &self,
         function: &'static str,
         parameter: &'static str,

@@ -89,8 +89,10 @@ pub(super) fn fatal_error(slf: &Ref<Stream>, py: Python<'_>, error: PyErr, messa
         let keys = [("transport", slf.as_obj()), ("protocol", &protocol)];
         errors::report_error(py, &event_loop, message, &error, &keys)
     };
+    // What was written before the error had been sent by now if it were not corked.
+    let flushed = write::flush_now(slf, py);
     let exception = Obj::from(error.into_value(py).into_bound(py));
-    told.and(force_close(slf, py, Some(exception)))
+    told.and(flushed).and(force_close(slf, py, Some(exception)))
 }
 
 fn log(slf: &Ref<Stream>, py: Python<'_>, error: &PyErr, message: &str) -> PyResult<()> {

@@ -32,9 +32,11 @@ pub(super) enum Progress {
     Blocked,
 }
 
+/// The first piece stands apart: most often it is the only one.
 #[derive(Default)]
 struct Pieces {
-    pieces: VecDeque<Obj>,
+    first: Option<Obj>,
+    rest: VecDeque<Obj>,
     /// How much of the first piece is sent.
     offset: usize,
 }
@@ -72,9 +74,11 @@ impl Queue {
     pub(super) fn push(&self, piece: &Bound<'_, PyBytes>, sent: usize) {
         let mut queue = self.pieces.borrow_mut();
         let left = piece.as_bytes().len() - sent;
-        queue.pieces.push_back(Obj::from(piece));
-        if sent > 0 {
+        if queue.first.is_none() {
+            queue.first = Some(Obj::from(piece));
             queue.offset = sent;
+        } else {
+            queue.rest.push_back(Obj::from(piece));
         }
         self.size.set(self.size.get() + left);
     }
@@ -111,7 +115,7 @@ impl Queue {
     pub(super) fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let queue = self.pieces.borrow();
         let list = pyo3::types::PyList::empty(py);
-        for (index, piece) in queue.pieces.iter().enumerate() {
+        for (index, piece) in queue.first.iter().chain(&queue.rest).enumerate() {
             let skip = if index == 0 { queue.offset } else { 0 };
             list.append(PyBytes::new(py, &data(py, piece)[skip..]))?;
         }
@@ -121,32 +125,40 @@ impl Queue {
     /// Shows the pieces to the garbage collector.
     pub(super) fn visit(&self, visit: &mut Visit<'_>) {
         if let Ok(queue) = self.pieces.try_borrow() {
-            queue.pieces.iter().for_each(|piece| visit.obj(piece));
+            queue
+                .first
+                .iter()
+                .chain(&queue.rest)
+                .for_each(|piece| visit.obj(piece));
         }
     }
 }
 
 impl Pieces {
     /// One system call: how many bytes were offered and how many of them were taken.
+    #[inline]
     fn send_some(&self, py: Python<'_>, fd: BorrowedFd<'_>) -> io::Result<(usize, usize)> {
-        let mut pieces = self.pieces.iter().map(|piece| data(py, piece));
-        let Some(first) = pieces.next() else {
+        let Some(first) = &self.first else {
             return Ok((0, 0));
         };
-        let first = &first[self.offset..];
-        if self.pieces.len() == 1 {
+        let first = &data(py, first)[self.offset..];
+        if self.rest.is_empty() {
             return Ok((first.len(), socket::send(fd, first)?));
         }
-        let pieces = std::iter::once(first).chain(pieces);
-        if self.pieces.len() <= FEW_PIECES {
+        self.send_several(py, fd, first)
+    }
+
+    fn send_several(&self, py: Python<'_>, fd: BorrowedFd<'_>, first: &[u8]) -> io::Result<(usize, usize)> {
+        let pieces = std::iter::once(first).chain(self.rest.iter().map(|piece| data(py, piece)));
+        let count = self.rest.len() + 1;
+        if count <= FEW_PIECES {
             let mut list = [IoSlice::new(&[]); FEW_PIECES];
             let mut offered = 0;
             for (place, piece) in list.iter_mut().zip(pieces) {
                 *place = IoSlice::new(piece);
                 offered += piece.len();
             }
-            let list = &list[..self.pieces.len()];
-            Ok((offered, socket::send_vectored(fd, list)?))
+            Ok((offered, socket::send_vectored(fd, &list[..count])?))
         } else {
             let list: Vec<_> = pieces.take(MOST_PIECES).map(IoSlice::new).collect();
             let offered = list.iter().map(|piece| piece.len()).sum();
@@ -155,20 +167,21 @@ impl Pieces {
     }
 
     /// Lets go of the first `sent` bytes.
+    #[inline]
     fn advance(&mut self, py: Python<'_>, sent: usize) {
         let mut left = sent + self.offset;
         self.offset = 0;
-        while let Some(first) = self.pieces.front() {
+        while let Some(first) = &self.first {
             let size = data(py, first).len();
             if left < size {
                 self.offset = left;
                 return;
             }
             left -= size;
-            self.pieces.pop_front();
+            self.first = self.rest.pop_front();
         }
-        if self.pieces.capacity() > KEPT_CAPACITY {
-            self.pieces = VecDeque::new();
+        if self.rest.capacity() > KEPT_CAPACITY {
+            self.rest = VecDeque::new();
         }
     }
 }

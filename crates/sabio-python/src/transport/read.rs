@@ -60,7 +60,7 @@ fn read_data(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, protocol
         return at_eof(slf, py, protocol);
     }
     slf.large_reads.set(size >= LARGE);
-    match slf.notify(py, protocol, &names(py)?.data_received, &[&data]) {
+    match Stream::deliver(slf, py, protocol, &names(py)?.data_received, &[&data]) {
         Ok(_) => Ok(()),
         Err(error) => close::fatal_error(
             slf,
@@ -135,7 +135,7 @@ fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResu
         return at_eof(slf, py, protocol);
     }
     let size = crate::ffi::IntoObj::into_obj(size, py)?;
-    match slf.notify(py, protocol, &names.buffer_updated, &[&size]) {
+    match Stream::deliver(slf, py, protocol, &names.buffer_updated, &[&size]) {
         Ok(_) => Ok(()),
         Err(error) => close::fatal_error(
             slf,

@@ -51,8 +51,10 @@ pub(crate) struct Stream {
     pub(super) at_eof: Cell<bool>,
     /// Whether `write_eof()` was called.
     pub(super) eof_written: Cell<bool>,
-    /// Whether the loop will flush this transport when the callback that runs now returns.
+    /// Whether this transport will be flushed when the callback that runs now returns.
     pub(super) corked: Cell<bool>,
+    /// Whether that callback is this transport's own call of its protocol, after which it flushes itself.
+    pub(super) receiving: Cell<bool>,
     /// Whether what is queued waits for the descriptor to become writable.
     pub(super) blocked: Cell<bool>,
     pub(super) closing: Cell<bool>,
@@ -129,6 +131,7 @@ impl Stream {
             at_eof: Cell::new(false),
             eof_written: Cell::new(false),
             corked: Cell::new(false),
+            receiving: Cell::new(false),
             blocked: Cell::new(false),
             closing: Cell::new(false),
             conn_lost: Cell::new(0),
@@ -161,6 +164,24 @@ impl Stream {
         let result = call_method(py, protocol, name, args);
         context_exit(py, &self.context)?;
         Ok(result?)
+    }
+
+    /// As [`Stream::notify`], for a call after which the protocol's answer is sent at once.
+    #[inline]
+    pub(super) fn deliver(
+        slf: &Ref<Stream>,
+        py: Python<'_>,
+        protocol: &Obj,
+        name: &Name,
+        args: &[&Obj],
+    ) -> PyResult<Obj> {
+        slf.receiving.set(true);
+        let result = slf.notify(py, protocol, name, args);
+        slf.receiving.set(false);
+        let flushed = write::flush(slf, py);
+        let result = result?;
+        flushed?;
+        Ok(result)
     }
 
     /// Makes `protocol` the one that is told from now on.

@@ -28,8 +28,9 @@ const LOG_THRESHOLD_FOR_CONNLOST_WRITES: u32 = 5;
 
 const FATAL_WRITE: &str = "Fatal write error on socket transport";
 
-/// Sends what was written in the callback that has just returned; called by the loop for each corked transport.
-/// SystemExit and KeyboardInterrupt come back as errors.
+/// Sends what was written in the callback that has just returned; called by the loop for each corked transport, and by
+/// the transport itself after it has called its protocol. SystemExit and KeyboardInterrupt come back as errors.
+#[inline]
 pub(crate) fn flush(transport: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     if transport.corked.get() {
         transport.corked.set(false);
@@ -42,7 +43,7 @@ pub(crate) fn flush(transport: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
 /// Sends what is corked now, if anything is.
 #[inline]
 pub(super) fn flush_now(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
-    // The loop still calls `flush`, which finds nothing to do.
+    // `flush` is still called, and finds nothing to do.
     if slf.corked.get() {
         send_queued(slf, py)
     } else {
@@ -126,22 +127,21 @@ impl Data<'_, '_> {
     }
 }
 
-/// TypeError for anything that has no bytes.
-fn view<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
+/// TypeError for anything that `write()` does not take.
+#[inline]
+fn check<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
     match data.cast_exact::<PyBytes>() {
         Ok(bytes) => Ok(Data::Bytes(bytes)),
-        Err(_) => Ok(Data::Buffer(ReadBuffer::new(data)?)),
+        Err(_) => check_mutable(data),
     }
 }
 
-/// TypeError for anything that `write()` does not take.
-fn check<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
-    if data.is_exact_instance_of::<PyBytes>()
-        || data.is_instance_of::<PyBytes>()
+fn check_mutable<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
+    if data.is_instance_of::<PyBytes>()
         || data.is_instance_of::<PyByteArray>()
         || data.is_instance_of::<PyMemoryView>()
     {
-        return view(data);
+        return Ok(Data::Buffer(ReadBuffer::new(data)?));
     }
     let expected = if cfg!(Py_3_14) {
         "data argument must be a bytes, bytearray, or memoryview object"
@@ -158,7 +158,8 @@ fn write(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
     if slf.eof_written.get() {
         return Err(PyRuntimeError::new_err("Cannot call write() after write_eof()"));
     }
-    if data.as_slice().is_empty() {
+    let size = data.as_slice().len();
+    if size == 0 {
         return Ok(());
     }
     if slf.is_lost() {
@@ -167,44 +168,46 @@ fn write(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
     let Some(event_loop) = slf.event_loop.get() else {
         return Ok(());
     };
-    put(slf, py, &event_loop, &data)?;
+    if slf.queue.is_empty() && (size >= CORKED_AT_MOST || !event_loop.can_cork()) {
+        send_at_once(slf, py, &data)?;
+    } else {
+        match &data {
+            Data::Bytes(piece) => slf.queue.push(piece, 0),
+            Data::Buffer(buffer) => slf.queue.push(&PyBytes::new(py, buffer.as_slice()), 0),
+        }
+    }
     settle(slf, py, &event_loop)
 }
 
-/// Sends a large piece at once if nothing is before it; queues what is left.
-fn put(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, data: &Data<'_, '_>) -> PyResult<()> {
+/// Sends a piece before which nothing is queued, and queues what the kernel does not take.
+fn send_at_once(slf: &Ref<Stream>, py: Python<'_>, data: &Data<'_, '_>) -> PyResult<()> {
     let bytes = data.as_slice();
-    let mut sent = 0;
-    if slf.queue.is_empty() && (bytes.len() >= CORKED_AT_MOST || !event_loop.can_cork()) {
-        let result = slf.descriptor.borrow().and_then(|fd| socket::send(fd, bytes));
-        match result {
-            Ok(count) if count == bytes.len() => return Ok(()),
-            Ok(count) => sent = count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return failed(slf, py, error),
-        }
-        slf.blocked.set(true);
-        slf.update_interest(py)?;
-    }
+    let sent = match slf.descriptor.borrow().and_then(|fd| socket::send(fd, bytes)) {
+        Ok(count) if count == bytes.len() => return Ok(()),
+        Ok(count) => count,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return failed(slf, py, error),
+    };
     match data {
         Data::Bytes(piece) => slf.queue.push(piece, sent),
-        Data::Buffer(buffer) => slf.queue.push(&PyBytes::new(py, &buffer.as_slice()[sent..]), 0),
+        Data::Buffer(_) => slf.queue.push(&PyBytes::new(py, &bytes[sent..]), 0),
     }
-    Ok(())
+    slf.blocked.set(true);
+    slf.update_interest(py)
 }
 
 /// After something was queued: sends now or leaves it to the end of the callback, and pauses the protocol if need be.
+#[inline]
 fn settle(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
     let size = slf.queue.size();
-    if size == 0 || slf.is_lost() {
-        return Ok(());
-    }
     if !slf.blocked.get() {
-        if size > slf.limits.high.get() || size >= CORKED_AT_MOST || !event_loop.can_cork() {
-            send_queued(slf, py)?;
-        } else if !slf.corked.replace(true) {
-            event_loop.cork(slf.clone());
+        if size < CORKED_AT_MOST && size <= slf.limits.high.get() && event_loop.can_cork() {
+            if size > 0 && !slf.corked.replace(true) && !slf.receiving.get() {
+                event_loop.cork(slf.clone());
+            }
+            return Ok(());
         }
+        send_queued(slf, py)?;
     }
     flow::maybe_pause(slf, py)
 }
@@ -234,10 +237,12 @@ fn writelines(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
     if !list_of_data.is_truthy()? {
         return Ok(());
     }
-    // All of them are looked at before anything is queued: an error leaves nothing half written.
-    let pieces: Vec<Bound<'_, PyAny>> = list_of_data.try_iter()?.collect::<PyResult<_>>()?;
-    let pieces: Vec<Data<'_, '_>> = pieces.iter().map(view).collect::<PyResult<_>>()?;
-    if pieces.iter().all(|piece| piece.as_slice().is_empty()) {
+    // All of them are taken before anything is queued: an error leaves nothing half written.
+    let pieces: Vec<_> = list_of_data
+        .try_iter()?
+        .map(|piece| as_bytes(&piece?))
+        .collect::<PyResult<_>>()?;
+    if pieces.iter().all(|piece| piece.as_bytes().is_empty()) {
         return Ok(());
     }
     if slf.is_lost() {
@@ -246,15 +251,18 @@ fn writelines(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
     let Some(event_loop) = slf.event_loop.get() else {
         return Ok(());
     };
-    for piece in &pieces {
-        let bytes = piece.as_slice();
-        match piece {
-            _ if bytes.is_empty() => {}
-            Data::Bytes(piece) => slf.queue.push(piece, 0),
-            Data::Buffer(_) => slf.queue.push(&PyBytes::new(py, bytes), 0),
-        }
+    for piece in pieces.iter().filter(|piece| !piece.as_bytes().is_empty()) {
+        slf.queue.push(piece, 0);
     }
     settle(slf, py, &event_loop)
+}
+
+/// The object itself if it cannot change, otherwise a copy. TypeError for anything that has no bytes.
+fn as_bytes<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    match data.cast_exact::<PyBytes>() {
+        Ok(bytes) => Ok(bytes.clone()),
+        Err(_) => Ok(PyBytes::new(data.py(), ReadBuffer::new(data)?.as_slice())),
+    }
 }
 
 fn write_eof(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
