@@ -1,0 +1,99 @@
+"""What this version of sabio leaves out raises NotImplementedError and names the method that was called."""
+
+import asyncio
+import ssl
+
+import pytest
+
+from tests.support.net import HOST, tcp_pair
+from tests.support.waiting import turns
+
+METHODS = {
+    "create_datagram_endpoint": lambda loop: loop.create_datagram_endpoint(
+        asyncio.DatagramProtocol, local_addr=(HOST, 0)
+    ),
+    "create_unix_connection": lambda loop: loop.create_unix_connection(asyncio.Protocol, "/no/such/path"),
+    "create_unix_server": lambda loop: loop.create_unix_server(asyncio.Protocol, "/no/such/path"),
+    "connect_read_pipe": lambda loop: loop.connect_read_pipe(asyncio.Protocol, None),
+    "connect_write_pipe": lambda loop: loop.connect_write_pipe(asyncio.BaseProtocol, None),
+    "subprocess_exec": lambda loop: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
+    "subprocess_shell": lambda loop: loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
+    "sendfile": lambda loop: loop.sendfile(None, None),
+    "sock_sendfile": lambda loop: loop.sock_sendfile(None, None),
+    "start_tls": lambda loop: loop.start_tls(None, None, ssl.create_default_context()),
+    "sock_recvfrom": lambda loop: loop.sock_recvfrom(None, 10),
+    "sock_recvfrom_into": lambda loop: loop.sock_recvfrom_into(None, bytearray(10)),
+    "sock_sendto": lambda loop: loop.sock_sendto(None, b"data", (HOST, 9)),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_method_that_is_left_out_says_so(sabio, name):
+    coroutine = METHODS[name](asyncio.get_running_loop())
+    assert asyncio.iscoroutine(coroutine)
+    with pytest.raises(NotImplementedError, match=rf"\b{name}\b"):
+        await coroutine
+
+
+@pytest.mark.parametrize("name", METHODS)
+async def test_method_that_is_left_out_warns_if_it_is_never_awaited(sabio, name):
+    with pytest.warns(RuntimeWarning, match=rf"{name}' was never awaited"):
+        METHODS[name](asyncio.get_running_loop())
+
+
+async def test_tls_is_left_out_of_create_connection(sabio):
+    loop = asyncio.get_running_loop()
+    for context in (True, ssl.create_default_context()):
+        with pytest.raises(NotImplementedError, match=r"create_connection.*ssl|ssl.*create_connection"):
+            await loop.create_connection(asyncio.Protocol, HOST, 9, ssl=context)
+
+
+async def test_tls_is_left_out_of_create_server(sabio):
+    loop = asyncio.get_running_loop()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with pytest.raises(NotImplementedError, match=r"create_server.*ssl|ssl.*create_server"):
+        await loop.create_server(asyncio.Protocol, HOST, 0, ssl=context)
+
+
+async def test_tls_is_left_out_of_connect_accepted_socket(sabio):
+    loop = asyncio.get_running_loop()
+    left, right = tcp_pair()
+    with (
+        left,
+        right,
+        pytest.raises(
+            NotImplementedError, match=r"connect_accepted_socket.*ssl|ssl.*connect_accepted_socket"
+        ),
+    ):
+        await loop.connect_accepted_socket(
+            asyncio.Protocol, left, ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        )
+
+
+async def test_loop_goes_on_after_what_is_left_out(sabio):
+    for make in METHODS.values():
+        with pytest.raises(NotImplementedError):
+            await make(asyncio.get_running_loop())
+    await turns(2)
+    assert await asyncio.sleep(0.001, "alive") == "alive"
+
+
+async def test_functions_of_asyncio_over_it_say_so_too(sabio, tmp_path):
+    with pytest.raises(NotImplementedError, match=r"subprocess_exec"):
+        await asyncio.create_subprocess_exec("true")
+    with pytest.raises(NotImplementedError, match=r"subprocess_shell"):
+        await asyncio.create_subprocess_shell("true")
+    with pytest.raises(NotImplementedError, match=r"create_unix_connection"):
+        await asyncio.open_unix_connection(str(tmp_path / "socket"))
+    with pytest.raises(NotImplementedError, match=r"create_unix_server"):
+        await asyncio.start_unix_server(print, str(tmp_path / "socket"))
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_every_method_of_the_abstract_loop_is_there(sabio):
+    loop = asyncio.get_running_loop()
+    for name in dir(asyncio.AbstractEventLoop):
+        if name.startswith("_"):
+            continue
+        own, abstract = getattr(type(loop), name), getattr(asyncio.AbstractEventLoop, name)
+        assert own is not abstract, f"{name} is the abstract one"
