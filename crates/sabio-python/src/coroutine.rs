@@ -24,7 +24,8 @@ use crate::ffi::{
     Visit,
 };
 use crate::ffi::{call_method, local_waker, raise_stop_iteration, send};
-use crate::future::thrown;
+use crate::future_core::FutureLike;
+use crate::future_iterator::thrown;
 use crate::names::names;
 use crate::task;
 
@@ -375,7 +376,7 @@ fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> 
     }
     let resolved = crate::future::create(py, &event_loop)?;
     waiter.future.set(Some(resolved.as_obj().clone()));
-    crate::future::FutureLike::core(&*resolved).blocking().set(true);
+    resolved.core().blocking().set(true);
     Ok(Sent::Next(resolved.into_obj()))
 }
 

@@ -5,9 +5,6 @@
 //! other callback, so that it is woken first, in the order in which asyncio promises to call them. A future of a loop
 //! that is not ours is left to its base entirely.
 
-use std::cell::{Cell, OnceCell};
-
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
@@ -15,137 +12,14 @@ use crate::asyncio::asyncio;
 use crate::event_loop::wrap_future::cancel_work;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
+use crate::ffi::context_copy_current;
 use crate::ffi::{
-    Args, Base, BoundFunction, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Ref, Sent, Slot,
-    Visit,
+    Args, Base, BoundFunction, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Ref, Visit,
 };
-use crate::ffi::{call_method, context_copy_current};
+use crate::future_core::{FutureCore, FutureLike, State};
+use crate::future_iterator::{self, Awaited};
 use crate::names::names;
-use crate::task::{Task, Wakeup};
-
-/// Where a future is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum State {
-    #[default]
-    Pending,
-    Cancelled,
-    Finished,
-}
-
-/// What futures and tasks have in common.
-#[derive(Default)]
-pub(crate) struct FutureCore {
-    /// The loop, if it is one of ours.
-    event_loop: OnceCell<Ref<Loop>>,
-    state: Cell<State>,
-    /// `_asyncio_future_blocking`: set by `await`, read by whoever steps the coroutine.
-    blocking: Cell<bool>,
-    has_callbacks: Cell<bool>,
-    waiter: Slot<Ref<Task>>,
-    result: ObjCell,
-}
-
-impl FutureCore {
-    /// Binds the future to a loop of ours.
-    #[inline]
-    pub(crate) fn set_event_loop(&self, event_loop: Ref<Loop>) {
-        // A future stays with its first loop, whatever its initialiser is called with again.
-        let _ = self.event_loop.set(event_loop);
-    }
-
-    /// The loop, if it is one of ours.
-    #[inline]
-    pub(crate) fn event_loop(&self) -> Option<&Ref<Loop>> {
-        self.event_loop.get()
-    }
-
-    /// Whether it is bound to a loop of ours: everything is done natively then.
-    #[inline]
-    pub(crate) fn is_native(&self) -> bool {
-        self.event_loop.get().is_some()
-    }
-
-    /// Whether it is bound to this loop.
-    #[inline]
-    pub(crate) fn belongs_to(&self, event_loop: &Ref<Loop>) -> bool {
-        self.event_loop.get().is_some_and(|own| own.same(event_loop))
-    }
-
-    /// Pending, cancelled or finished.
-    #[inline]
-    pub(crate) fn state(&self) -> State {
-        self.state.get()
-    }
-
-    /// The result, if it finished with one (not with an exception).
-    #[inline]
-    pub(crate) fn result(&self) -> Option<Obj> {
-        self.result.get()
-    }
-
-    /// Whether somebody awaits it who has not been stepped since.
-    #[inline]
-    pub(crate) fn blocking(&self) -> &Cell<bool> {
-        &self.blocking
-    }
-
-    /// Takes `task` as the native waiter, if there is nobody before it.
-    #[inline]
-    pub(crate) fn park(&self, task: &Ref<Task>) -> bool {
-        let free = self.state.get() == State::Pending && !self.has_callbacks.get() && self.waiter.is_none();
-        if free {
-            self.waiter.set(Some(task.clone()));
-        }
-        free
-    }
-
-    /// Ends the future: our state first, then the native waiter onto the ready queue, then the base with its
-    /// callbacks. `end` makes the base's transition.
-    pub(crate) fn finish(
-        &self,
-        _slf: &Obj,
-        state: State,
-        result: Option<Obj>,
-        end: impl FnOnce() -> Outcome<Obj>,
-    ) -> Outcome<Obj> {
-        let waiter = self.waiter.take();
-        self.state.set(state);
-        self.result.set(result);
-        let Some(waiter) = waiter else { return end() };
-        match waiter.event_loop().cloned() {
-            Some(event_loop) => {
-                event_loop.push(Ready::Wakeup(waiter));
-                let ended = end()?;
-                event_loop.check_closed()?;
-                Ok(ended)
-            }
-            None => end(),
-        }
-    }
-
-    /// Shows what it owns.
-    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        visit.option(self.event_loop.get().map(Ref::as_obj));
-        visit.slot(&self.waiter);
-        visit.slot(&self.result);
-    }
-
-    /// Lets go of what may be part of a cycle. The loop stays: finalizers need it.
-    pub(crate) fn clear(&self) {
-        self.waiter.set(None);
-        self.result.set(None);
-    }
-}
-
-/// A class that has a [`FutureCore`].
-pub(crate) trait FutureLike: Class {
-    /// The common part.
-    fn core(&self) -> &FutureCore;
-
-    /// What an iterator over it holds.
-    fn awaited(slf: &Ref<Self>) -> Awaited;
-}
-
+use crate::task::Wakeup;
 /// The data of `sabio.Future`.
 #[derive(Default)]
 pub(crate) struct Future {
@@ -358,13 +232,7 @@ pub(crate) fn iterate<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<O
         return Ok(asyncio(py)?.future.iter.call(py, [slf.as_obj()])?);
     }
     let awaited = T::awaited(slf);
-    Ok(Ref::create(
-        py,
-        FutureIterator {
-            awaited: Cell::new(Some(awaited)),
-        },
-    )?
-    .into_obj())
+    future_iterator::create(py, awaited)
 }
 
 /// The attributes that futures and tasks share.
@@ -417,126 +285,6 @@ fn define(table: &mut MethodTable<Future>) {
         );
 }
 
-/// What is awaited.
-pub(crate) enum Awaited {
-    Future(Ref<Future>),
-    Task(Ref<Task>),
-}
-
-impl Awaited {
-    #[inline]
-    fn core(&self) -> &FutureCore {
-        match self {
-            Awaited::Future(future) => &future.core,
-            Awaited::Task(task) => task.core(),
-        }
-    }
-
-    #[inline]
-    fn object(&self) -> &Obj {
-        match self {
-            Awaited::Future(future) => future.as_obj(),
-            Awaited::Task(task) => task.as_obj(),
-        }
-    }
-}
-
-/// The iterator behind `await future`: yields the future while it is pending, then returns its result.
-pub(crate) struct FutureIterator {
-    awaited: Cell<Option<Awaited>>,
-}
-
-static FUTURE_ITERATOR: ClassCell = ClassCell::new();
-
-impl Class for FutureIterator {
-    const NAME: &'static std::ffi::CStr = c"sabio._FutureIterator";
-    const RECYCLED: bool = true;
-
-    fn cell() -> &'static ClassCell {
-        &FUTURE_ITERATOR
-    }
-
-    fn visit(&self, visit: &mut Visit<'_>) {
-        let awaited = self.awaited.take();
-        if let Some(awaited) = &awaited {
-            visit.obj(awaited.object());
-        }
-        self.awaited.set(awaited);
-    }
-
-    fn clear(&self) {
-        drop(self.awaited.take());
-    }
-}
-
-fn resume(slf: &Ref<FutureIterator>, py: Python<'_>, _value: Option<&Obj>) -> PyResult<Sent> {
-    let Some(awaited) = slf.awaited.take() else {
-        return Ok(Sent::Return(Obj::none(py)));
-    };
-    let core = awaited.core();
-    match core.state.get() {
-        // Once for each task that resumes the coroutine: whoever got the future has taken note of it by then.
-        State::Pending if !core.blocking.get() => {
-            core.blocking.set(true);
-            let object = awaited.object().clone();
-            slf.awaited.set(Some(awaited));
-            Ok(Sent::Next(object))
-        }
-        State::Pending => {
-            slf.awaited.set(Some(awaited));
-            Err(PyRuntimeError::new_err("await wasn't used with future"))
-        }
-        State::Finished if !core.result.is_none() => match core.result() {
-            Some(result) => Ok(Sent::Return(result)),
-            None => Ok(Sent::Return(Obj::none(py))),
-        },
-        // An exception: asked for by name, so that it counts as retrieved and a subclass may answer.
-        _ => Ok(Sent::Return(call_method(
-            py,
-            awaited.object(),
-            &names(py)?.result,
-            &[],
-        )?)),
-    }
-}
-
-/// The exception that `throw(type, value, traceback)` or `throw(exception)` stands for.
-pub(crate) fn thrown(args: Args<'_, '_>) -> PyResult<PyErr> {
-    let py = args.py();
-    let Some(first) = args.get(0) else {
-        return Err(pyo3::exceptions::PyTypeError::new_err(
-            "throw() missing required argument: 'typ'",
-        ));
-    };
-    let given = |index: usize| args.get(index).filter(|argument| !argument.is_none());
-    let error = if let Ok(class) = first.cast::<PyType>() {
-        match given(1) {
-            Some(value) if value.is_instance(class)? => PyErr::from_value(value.clone()),
-            Some(value) => match value.cast::<PyTuple>() {
-                Ok(arguments) => PyErr::from_value(class.call1(arguments.clone())?),
-                Err(_) => PyErr::from_value(class.call1((value,))?),
-            },
-            None => PyErr::from_value(class.call0()?),
-        }
-    } else {
-        if given(1).is_some() {
-            return Err(pyo3::exceptions::PyTypeError::new_err(
-                "instance exception may not have a separate value",
-            ));
-        }
-        PyErr::from_value(first.clone())
-    };
-    if let Some(traceback) = given(2) {
-        let Ok(traceback) = traceback.cast::<pyo3::types::PyTraceback>() else {
-            return Err(pyo3::exceptions::PyTypeError::new_err(
-                "throw() third argument must be a traceback object",
-            ));
-        };
-        error.set_traceback(py, Some(traceback.clone()));
-    }
-    Ok(error)
-}
-
 /// Builds both classes and adds the public one to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -555,37 +303,6 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     .initializer(initialize)
     .awaitable(iterate::<Future>)
     .build(py, &Base::Native(base))?;
-    ClassBuilder::<FutureIterator>::new(c"The iterator behind `await future`.")
-        .awaitable(|slf, _py| Ok(slf.as_obj().clone()))
-        .resumable(resume)
-        .members(|table| {
-            table
-                .fast_onearg(
-                    c"send",
-                    c"send($self, value, /)\n--\n\nResume.",
-                    |slf, value| match resume(slf, value.py(), None)? {
-                        Sent::Next(object) => Ok(object),
-                        Sent::Return(object) => Err(crate::ffi::raise_stop_iteration(value.py(), &object)),
-                    },
-                )
-                .method(
-                    c"throw",
-                    c"throw($self, typ, val=None, tb=None, /)\n--\n\nRaise an exception.",
-                    |slf, args| {
-                        let error = thrown(args)?;
-                        drop(slf.awaited.take());
-                        Err::<Obj, PyErr>(error)
-                    },
-                )
-                .noargs(
-                    c"close",
-                    c"close($self, /)\n--\n\nForget the future.",
-                    |slf, _py| {
-                        drop(slf.awaited.take());
-                        Ok(())
-                    },
-                );
-        })
-        .build(py, &Base::Object)?;
+    future_iterator::init(py)?;
     module.add("Future", class)
 }

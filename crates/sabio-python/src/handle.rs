@@ -5,23 +5,20 @@
 //! alive although the collector does not look into it. Their `__class__` is asyncio's own, so `isinstance` holds.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
 
-use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
-use sabio_reactor::TimerKey;
 
 use crate::asyncio::asyncio;
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Arguments, Base, Class, ClassBuilder, ClassCell, Derived, MethodTable, Obj, ObjCell, Ref, Visit,
-    call_args,
+    Arguments, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Ref, Visit, call_args,
 };
 use crate::ffi::{
     Captured, Outcome, Raised, context_copy, context_copy_current, context_enter, context_exit,
 };
+use crate::idle_signal::IDLE;
+use crate::timer_handle::{self, TimerHandle};
 
 /// How often a handle runs, and from where it may be cancelled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -294,7 +291,7 @@ fn describe(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<Obj> {
         .into())
 }
 
-fn args_tuple(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<Option<Obj>> {
+pub(crate) fn args_tuple(slf: &Ref<Handle>, py: Python<'_>) -> PyResult<Option<Obj>> {
     if slf.callback.is_none() {
         return Ok(None);
     }
@@ -385,159 +382,6 @@ fn define_handle(table: &mut MethodTable<Handle>) {
         );
 }
 
-/// The data of a timer's handle, behind that of a [`Handle`].
-pub(crate) struct TimerHandle {
-    when: f64,
-    key: Cell<Option<TimerKey>>,
-}
-
-static TIMER_HANDLE: ClassCell = ClassCell::new();
-
-impl Class for TimerHandle {
-    const NAME: &'static std::ffi::CStr = c"sabio.TimerHandle";
-    const PLAIN: bool = false;
-    const COLLECTED: bool = false;
-
-    fn cell() -> &'static ClassCell {
-        &TIMER_HANDLE
-    }
-
-    fn visit(&self, _visit: &mut Visit<'_>) {}
-
-    fn clear(&self) {}
-}
-
-impl Derived for TimerHandle {
-    type Parent = Handle;
-}
-
-impl TimerHandle {
-    /// The data of a new timer for `when` seconds of the loop's clock.
-    #[inline]
-    pub(crate) fn new(when: f64) -> TimerHandle {
-        TimerHandle {
-            when,
-            key: Cell::new(None),
-        }
-    }
-
-    /// Remembers its place among the loop's timers; `None` once it has left them.
-    #[inline]
-    pub(crate) fn set_key(&self, key: Option<TimerKey>) {
-        self.key.set(key);
-    }
-
-    fn unschedule(&self, event_loop: &Ref<Loop>) {
-        if let Some(key) = self.key.take() {
-            // The loop's reference to this very handle: the caller still holds one.
-            drop(event_loop.reactor().cancel(key));
-        }
-    }
-}
-
-fn compare_timers(slf: &Ref<TimerHandle>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Option<bool>> {
-    let py = other.py();
-    let Some(other_handle) = Ref::<TimerHandle>::downcast(other) else {
-        return Ok(None);
-    };
-    let (a, b) = (slf.when, other_handle.when);
-    Ok(match op {
-        CompareOp::Lt => Some(a < b),
-        CompareOp::Gt => Some(a > b),
-        CompareOp::Le | CompareOp::Ge | CompareOp::Eq | CompareOp::Ne => {
-            let (this, that) = (slf.as_parent(), other_handle.as_parent());
-            let same_call = a == b
-                && this.cancelled.get() == that.cancelled.get()
-                && match (this.callback.get(), that.callback.get()) {
-                    (Some(one), Some(two)) => one.bind(py).eq(two.bind(py))?,
-                    (None, None) => true,
-                    _ => false,
-                }
-                && match (args_tuple(this, py)?, args_tuple(that, py)?) {
-                    (Some(one), Some(two)) => one.bind(py).eq(two.bind(py))?,
-                    (None, None) => true,
-                    _ => false,
-                };
-            Some(match op {
-                CompareOp::Le => a < b || same_call,
-                CompareOp::Ge => a > b || same_call,
-                CompareOp::Ne => !same_call,
-                _ => same_call,
-            })
-        }
-    })
-}
-
-fn define_timer_handle(table: &mut MethodTable<TimerHandle>) {
-    table
-        .noargs(
-            c"when",
-            c"when($self, /)\n--\n\nThe time to run at, in seconds of loop.time().",
-            |slf, _py| Ok(slf.when),
-        )
-        .getter(
-            c"__class__",
-            c"The class of asyncio that this handle stands for.",
-            |_slf, py| Ok(asyncio(py)?.timer_handle.clone()),
-        )
-        .getter(
-            c"_when",
-            c"The time to run at, in seconds of loop.time().",
-            |slf, _py| Ok(slf.when),
-        )
-        .getter(
-            c"_scheduled",
-            c"Whether the timer waits for its time.",
-            |slf, _py| {
-                let key = slf.key.get();
-                Ok(key.is_some())
-            },
-        );
-}
-
-/// Wakes the threads that wait for the end of a thread-safe handle's run. Shared by all loops: such waits are rare.
-struct IdleSignal {
-    /// How many threads wait. Changed and read under the GIL.
-    waiting: AtomicUsize,
-    /// Counts the runs that ended while somebody waited.
-    ended: Mutex<u64>,
-    changed: Condvar,
-}
-
-static IDLE: IdleSignal = IdleSignal {
-    waiting: AtomicUsize::new(0),
-    ended: Mutex::new(0),
-    changed: Condvar::new(),
-};
-
-impl IdleSignal {
-    fn ended(&self) -> u64 {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A run has ended.
-    #[inline]
-    fn signal(&self) {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            *self.ended.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-            self.changed.notify_all();
-        }
-    }
-
-    /// Blocks, without the GIL, until a run has ended.
-    fn wait(&self, py: Python<'_>) {
-        let before = self.ended();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        py.detach(|| {
-            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            while *ended == before {
-                ended = self.changed.wait(ended).unwrap_or_else(PoisonError::into_inner);
-            }
-        });
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Handle {
     /// Blocks while another thread runs this thread-safe handle.
     fn wait_until_idle(&self, py: Python<'_>) {
@@ -557,13 +401,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     .repr(describe)
     .weakrefs()
     .build(py, &Base::Object)?;
-    let timer = ClassBuilder::<TimerHandle>::new(
-        c"A callback that the loop will call at a time: what loop.call_later() and loop.call_at() give.",
-    )
-    .members(define_timer_handle)
-    .comparison(compare_timers)
-    .hash(|slf, py| slf.when.into_pyobject(py)?.hash())
-    .build(py, &Base::Native(handle.clone()))?;
+    let timer = timer_handle::build(&handle)?;
     let add = |class: &Bound<'_, PyType>| module.add(class.name()?, class);
     add(&handle)?;
     add(&timer)

@@ -9,7 +9,10 @@ mod coroutine;
 mod event_loop;
 mod ffi;
 mod future;
+mod future_core;
+mod future_iterator;
 mod handle;
+mod idle_signal;
 mod interpreter;
 mod names;
 mod os_error;
@@ -17,6 +20,7 @@ mod sleep;
 mod socket_module;
 mod step;
 mod task;
+mod timer_handle;
 mod transport;
 
 /// The native part of sabio. Import `sabio` instead.

@@ -17,7 +17,8 @@ use crate::ffi::{
     is_cancelled_error,
 };
 use crate::ffi::{send, set_current};
-use crate::future::{Future, FutureCore, FutureLike, State, add_callback};
+use crate::future::{Future, add_callback};
+use crate::future_core::{FutureCore, FutureLike, State};
 use crate::names::names;
 use crate::task::{Phase, Task, Wakeup, cancel_future};
 

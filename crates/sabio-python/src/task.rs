@@ -18,7 +18,9 @@ use crate::ffi::{
     MethodTable, Obj, ObjCell,
 };
 use crate::ffi::{Ref, Visit, call_method, call0, call1, context_copy_current};
-use crate::future::{Awaited, FutureCore, FutureLike, State, define_common, iterate};
+use crate::future::{define_common, iterate};
+use crate::future_core::{FutureCore, FutureLike, State};
+use crate::future_iterator::Awaited;
 use crate::names::names;
 use crate::step;
 

@@ -12,12 +12,13 @@ use super::{Loop, Ready, SourceEvent, asyncgens, debug, executor, readers, signa
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
 use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, set_current};
-use crate::handle::{Handle, TimerHandle};
+use crate::handle::Handle;
 use crate::interpreter::interpreter;
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::step::{self, Input};
 use crate::task::Task;
+use crate::timer_handle::TimerHandle;
 use crate::transport::Source;
 
 /// While callbacks are ready the poller is asked about this often.

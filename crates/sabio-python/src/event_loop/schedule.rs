@@ -8,9 +8,10 @@ use super::{FirstStep, Loop, Ready, debug};
 use crate::asyncio::asyncio;
 use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature};
 use crate::ffi::{Captured, Outcome};
-use crate::handle::{Handle, Kind, TimerHandle};
+use crate::handle::{Handle, Kind};
 use crate::names::names;
 use crate::task::{Task, Wakeup};
+use crate::timer_handle::TimerHandle;
 
 /// The arguments of a scheduling call.
 struct Call<'b, 'a, 'py> {

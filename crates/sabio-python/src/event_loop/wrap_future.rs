@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use super::{Loop, Ready, errors};
 use crate::asyncio::asyncio;
 use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, Obj, Ref, call_method};
-use crate::future::{Future, FutureLike, State};
+use crate::future::Future;
+use crate::future_core::{FutureLike, State};
 use crate::names::names;
 
 /// What the thread that ends the work calls with it; bound to the loop's future.

@@ -9,9 +9,9 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 
 use super::call::{STACK_ARGS, vectorcall};
-use super::class::Visit;
 use super::error::Outcome;
 use super::object::Obj;
+use super::visit::Visit;
 
 /// So many arguments are kept without memory of their own.
 const INLINE: usize = 2;

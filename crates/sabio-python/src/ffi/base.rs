@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::error::Outcome;
-use super::method::enter;
 use super::object::Obj;
+use super::trampoline::enter;
 
 /// A type of the interpreter that one of our classes derives from.
 pub(crate) struct BaseClass(Obj);

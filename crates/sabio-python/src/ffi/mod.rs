@@ -7,6 +7,7 @@
 //! while it calls into Python, and state that Python code can reach is behind `Cell`-like types.
 #![allow(unsafe_code)]
 
+mod args;
 mod arguments;
 mod audit;
 mod base;
@@ -16,15 +17,22 @@ mod call;
 mod cell;
 mod class;
 mod context;
+mod convert;
 mod current;
 mod error;
 mod global;
+mod instance;
+mod lifecycle;
 mod method;
 mod native;
 mod object;
 mod snapshot;
+mod spare;
+mod trampoline;
+mod visit;
 mod waker;
 
+pub(crate) use args::{Args, KeywordName, Signature};
 pub(crate) use arguments::Arguments;
 pub(crate) use audit::audit;
 pub(crate) use base::{BaseClass, BoundFunction, FunctionDef, FunctionDefinition};
@@ -32,13 +40,16 @@ pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
 pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};
 pub(crate) use call::{Sent, call_args, call_method, call0, call1, send};
 pub(crate) use cell::{LocalQueue, ObjCell, Slot};
-pub(crate) use class::{Base, Class, ClassBuilder, ClassCell, Derived, Visit};
+pub(crate) use class::{Base, Class, ClassBuilder, ClassCell};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit};
+pub(crate) use convert::IntoObj;
 pub(crate) use current::{Current, current, set_current};
 pub(crate) use error::{BaseKind, Outcome, Raised, base_kind, is_cancelled_error, raise_stop_iteration};
 pub(crate) use global::{Global, is_main_interpreter};
-pub(crate) use method::{Args, IntoObj, KeywordName, MethodTable, Signature};
+pub(crate) use instance::Derived;
+pub(crate) use method::MethodTable;
 pub(crate) use native::NativeFunction;
 pub(crate) use object::{IsClass, Obj, Ref};
 pub(crate) use snapshot::{Captured, ContextCache, is_sharing, probe};
+pub(crate) use visit::Visit;
 pub(crate) use waker::{LocalWake, local_waker};

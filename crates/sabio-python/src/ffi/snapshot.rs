@@ -18,10 +18,10 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 
 use super::cell::ObjCell;
-use super::class::Visit;
 use super::context::{context_copy, context_copy_current, context_enter, context_exit};
 use super::error::Outcome;
 use super::object::Obj;
+use super::visit::Visit;
 
 /// Where CPython keeps what is compared here: offsets in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,66 @@
+//! From Rust values to Python objects.
+
+use pyo3::ffi as py_ffi;
+use pyo3::prelude::*;
+
+use super::object::Obj;
+
+/// What a function can return to Python.
+pub(crate) trait IntoObj {
+    /// A new reference to the value as a Python object.
+    fn into_obj(self, py: Python<'_>) -> PyResult<Obj>;
+}
+
+impl IntoObj for Obj {
+    #[inline]
+    fn into_obj(self, _py: Python<'_>) -> PyResult<Obj> {
+        Ok(self)
+    }
+}
+
+impl IntoObj for () {
+    #[inline]
+    fn into_obj(self, py: Python<'_>) -> PyResult<Obj> {
+        Ok(Obj::none(py))
+    }
+}
+
+impl IntoObj for bool {
+    #[inline]
+    fn into_obj(self, _py: Python<'_>) -> PyResult<Obj> {
+        // SAFETY: `True` and `False` are always alive.
+        Ok(unsafe {
+            Obj::from_borrowed(if self {
+                py_ffi::Py_True()
+            } else {
+                py_ffi::Py_False()
+            })
+        })
+    }
+}
+
+impl IntoObj for f64 {
+    #[inline]
+    fn into_obj(self, py: Python<'_>) -> PyResult<Obj> {
+        // SAFETY: attached; a new reference or MemoryError.
+        Ok(unsafe { Obj::from_owned_or_err(py, py_ffi::PyFloat_FromDouble(self))? })
+    }
+}
+
+impl IntoObj for usize {
+    #[inline]
+    fn into_obj(self, py: Python<'_>) -> PyResult<Obj> {
+        // SAFETY: attached; a new reference or MemoryError.
+        Ok(unsafe { Obj::from_owned_or_err(py, py_ffi::PyLong_FromSize_t(self))? })
+    }
+}
+
+impl<T: IntoObj> IntoObj for Option<T> {
+    #[inline]
+    fn into_obj(self, py: Python<'_>) -> PyResult<Obj> {
+        match self {
+            Some(value) => value.into_obj(py),
+            None => Ok(Obj::none(py)),
+        }
+    }
+}
