@@ -79,30 +79,24 @@ pub(crate) fn wake(event_loop: &Ref<Loop>, task: &Ref<Task>, future: &Bound<'_, 
 }
 
 /// Takes the first step of a new task at once, inside whatever runs now (PEP-less: asyncio's eager tasks, 3.12).
-pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
-    let registry = &asyncio(py)?.registry;
+pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
     let Some(context) = task.context() else {
         return Ok(());
     };
+    let registry = &asyncio(py)?.registry;
     let outer = set_current(Some(task.clone()));
-    let swapped = registry.swap(
-        py,
-        event_loop.as_obj(),
-        outer.as_ref().map(Ref::as_obj),
-        Some(task.as_obj()),
-    );
-    let result = match swapped {
-        Ok(previous) => {
-            let result = context_enter(py, context).and_then(|()| {
-                let result = advance(py, event_loop, task, Input::Resume);
-                context_exit(py, context)?;
-                result
-            });
-            registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), previous.as_ref())?;
+    let old = outer.as_ref().map(Ref::as_obj);
+    // An exception of the step is held by hand while the rest is put back: nothing else is called with it set.
+    let swapped = registry.swap(py, event_loop.as_obj(), old, Some(task.as_obj()));
+    let result = swapped.and_then(|previous| {
+        let result = context_enter(py, context).map_err(PyErr::from).and_then(|()| {
+            let result = advance(py, event_loop, task, Input::Resume).map_err(PyErr::from);
+            context_exit(py, context)?;
             result
-        }
-        Err(error) => Err(error.into()),
-    };
+        });
+        registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), previous.as_ref())?;
+        result
+    });
     drop(set_current(outer));
     result
 }

@@ -263,7 +263,7 @@ fn adopt(py: Python<'_>, task: &Ref<Task>, event_loop: &Ref<Loop>, spawn: Spawn)
     let _ = task.context.set(context);
     task.core.set_event_loop(event_loop.clone());
     if eager_start && event_loop.is_running_here() {
-        Ok(step::run_eagerly(py, event_loop, task)?)
+        step::run_eagerly(py, event_loop, task)
     } else {
         task.schedule(task);
         Ok(())
