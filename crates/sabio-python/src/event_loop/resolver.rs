@@ -56,15 +56,23 @@ impl Request {
 
     /// The question for the resolver; `true` if the host was given as text that is yet to be encoded.
     fn query(&self, py: Python<'_>) -> PyResult<(Query, bool)> {
-        let (host, is_text) = host_bytes(self.host.bind(py))?;
+        // In the order in which the `socket` module reads them, so that the same error comes first.
         let number = |value: &Obj| value.bind(py).extract::<i32>();
+        let (family, socktype) = (number(&self.family)?, number(&self.socktype)?);
+        let (protocol, flags) = (number(&self.protocol)?, number(&self.flags)?);
+        let (host, is_text) = host_bytes(self.host.bind(py))?;
+        let service = match service_bytes(self.port.bind(py)) {
+            // A wrong host is complained about first, which comes later here.
+            Err(_) if is_text && encode_host(self.host.bind(py)).is_err() => None,
+            service => service?,
+        };
         let query = Query {
             host,
-            service: service_bytes(self.port.bind(py))?,
-            family: number(&self.family)?,
-            socktype: number(&self.socktype)?,
-            protocol: number(&self.protocol)?,
-            flags: number(&self.flags)?,
+            service,
+            family,
+            socktype,
+            protocol,
+            flags,
         };
         Ok((query, is_text))
     }
