@@ -1,14 +1,13 @@
 """create_connection (asyncio docs, "Opening network connections"; RFC 8305 for happy eyeballs)."""
 
 import asyncio
-import contextlib
 import errno
 import re
 import socket
 
 import pytest
 
-from tests.support.net import has_ipv6, listener, tcp_pair, unused_port
+from tests.support.net import has_ipv6, listener, silent_listener, tcp_pair, unused_port
 from tests.support.protocols import Recorder
 from tests.support.waiting import turns, until
 
@@ -19,20 +18,6 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine"
 def server():
     with listener() as sock:
         yield sock
-
-
-@contextlib.contextmanager
-def silent_listener():
-    """An address that never answers: its backlog is full, so the kernel drops what comes."""
-    with contextlib.ExitStack() as stack:
-        full = stack.enter_context(socket.socket())
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(4):
-            sock = stack.enter_context(socket.socket())
-            sock.setblocking(False)
-            sock.connect_ex(full.getsockname())
-        yield full.getsockname()
 
 
 def resolve_to(loop, *addresses):

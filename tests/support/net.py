@@ -43,6 +43,20 @@ def socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield left, right
 
 
+@contextlib.contextmanager
+def silent_listener() -> Iterator[tuple[str, int]]:
+    """An address that never answers: its backlog is full, so the kernel drops what comes."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind((HOST, 0))
+        full.listen(0)
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        yield full.getsockname()
+
+
 def unused_port(host: str = HOST) -> int:
     """A port on which nobody listens at this moment."""
     with listener(host) as sock:
