@@ -14,6 +14,9 @@ MESSAGE = struct.Struct(">II")
 
 
 class Echo(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.lost = asyncio.get_running_loop().create_future()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
@@ -23,6 +26,9 @@ class Echo(asyncio.Protocol):
         middle = len(data) // 3
         self.transport.write(data[:middle])
         self.transport.writelines([data[middle : 2 * middle], data[2 * middle :]])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(None)
 
 
 class Client(asyncio.Protocol):
@@ -76,7 +82,13 @@ def test_a_million_messages_reach_their_own_connection(
     count = (MESSAGES if loop_name == "sabio" else MESSAGES // 10) // CONNECTIONS
 
     async def main() -> int:
-        server = await loop.create_server(Echo, "127.0.0.1", 0)
+        echoes: list[Echo] = []
+
+        def echo() -> Echo:
+            echoes.append(Echo())
+            return echoes[-1]
+
+        server = await loop.create_server(echo, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         finished = [loop.create_future() for _ in range(CONNECTIONS)]
         clients = []
@@ -88,6 +100,8 @@ def test_a_million_messages_reach_their_own_connection(
         await asyncio.gather(*finished)
         server.close()
         await server.wait_closed()
+        # Before 3.12.1 a closed server does not wait for its connections.
+        await asyncio.gather(*(echo.lost for echo in echoes))
         return sum(client.checked for client in clients)
 
     assert loop.run_until_complete(main()) == count * CONNECTIONS

@@ -398,7 +398,23 @@ fn outcome(slf: &Ref<Task>, py: Python<'_>, base: &crate::ffi::NativeFunction) -
     Ok(base.call(py, [slf.as_obj()])?)
 }
 
+/// `get_context()`, which the base has from 3.12.
+#[cfg(not(Py_3_12))]
+fn get_context(slf: &Ref<Task>, _py: Python<'_>) -> PyResult<Obj> {
+    slf.context().cloned().ok_or_else(|| {
+        pyo3::exceptions::PyAttributeError::new_err(
+            "the context of a task of another loop is known from 3.12 only",
+        )
+    })
+}
+
 fn define(table: &mut MethodTable<Task>) {
+    #[cfg(not(Py_3_12))]
+    table.noargs(
+        c"get_context",
+        c"get_context($self, /)\n--\n\nThe contextvars.Context that the task runs in.",
+        get_context,
+    );
     define_common(table);
     table
         .method(
