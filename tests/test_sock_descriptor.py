@@ -147,3 +147,14 @@ async def test_a_coroutine_of_another_loop_is_refused_when_it_has_to_wait(sabio,
     other.close()
     with pytest.raises(RuntimeError, match="Event loop is closed"):
         await other.sock_recv(pair[0], 100)
+
+
+async def test_a_reader_whose_handle_was_cancelled_is_removed_when_it_would_be_called(pair):
+    # Some libraries cancel the handle that _add_reader() gives, and leave it at that.
+    loop = asyncio.get_running_loop()
+    left, right = pair
+    handle = loop._add_reader(left, pytest.fail)
+    handle.cancel()
+    right.send(b"data")
+    await asyncio.sleep(0.005)
+    assert loop.remove_reader(left) is False
