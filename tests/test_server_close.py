@@ -169,13 +169,13 @@ async def test_close_clients_of_an_open_server_goes_on_serving(connections):
         client.close()
 
 
-async def test_cancelled_serve_forever_closes_the_clients_since_3_14(connections, loop_name):
+async def test_cancelled_serve_forever_closes_the_clients_since_3_14(connections):
     server = await serve(connections)
     task = asyncio.create_task(server.serve_forever())
     [client] = await connections.connect()
     task.cancel()
     await asyncio.sleep(0.01)
-    assert connections.made[0].lost.done() is (SINCE_3_14 or loop_name == "sabio")
+    assert connections.made[0].lost.done() is SINCE_3_14
     client.close()
     await connections.made[0].lost
     with pytest.raises(asyncio.CancelledError):
