@@ -8,6 +8,7 @@ pub(crate) mod accept;
 pub(crate) mod asyncgens;
 pub(crate) mod attempt;
 pub(crate) mod connect;
+mod cork;
 pub(crate) mod debug;
 pub(crate) mod errors;
 pub(crate) mod executor;
@@ -109,7 +110,7 @@ pub(crate) struct Loop {
     /// The buffer of events, taken out while the poller fills it.
     events: Cell<Option<Box<Events>>>,
     /// Transports with data that the callback which runs now has written.
-    corked: LocalQueue<Ref<Stream>>,
+    corked: cork::Corked,
     /// What transports receive small messages into.
     scratch: RefCell<Box<[u8]>>,
     pub(crate) signals: signals::Signals,
@@ -167,7 +168,7 @@ impl Class for Loop {
             Ready::Event(event) => event.source.visit(visit),
             Ready::Job(_) => {}
         });
-        visit.queue(&self.corked, |visit, transport| visit.obj(transport.as_obj()));
+        self.corked.visit(visit);
         let shared = RefCell::new(&mut *visit);
         self.reactor.visit(
             |source| source.visit(*shared.borrow_mut()),
@@ -222,7 +223,7 @@ impl Loop {
             remote,
             resolver: RefCell::new(None),
             events: Cell::new(Some(Box::new(Events::new()))),
-            corked: LocalQueue::with_capacity(0),
+            corked: cork::Corked::default(),
             // Zeroed memory of this size is not touched before it is used.
             scratch: RefCell::new(vec![0; crate::transport::MAX_READ].into_boxed_slice()),
             signals: signals::Signals::default(),
@@ -277,12 +278,6 @@ impl Loop {
     pub(crate) fn resolver(&self) -> Rc<Resolver> {
         let mut resolver = self.resolver.borrow_mut();
         Rc::clone(resolver.get_or_insert_with(|| Rc::new(Resolver::new())))
-    }
-
-    /// Notes that `transport` has data to send when the callback that runs now returns.
-    #[inline]
-    pub(crate) fn cork(&self, transport: Ref<Stream>) {
-        self.corked.push(transport);
     }
 
     /// Whether a callback runs whose end will come: what is corked in any other moment would stay where it is.

@@ -22,10 +22,13 @@ use crate::timer_handle::TimerHandle;
 use crate::transport::Source;
 
 /// While callbacks are ready the poller is asked about this often.
-const POLL_INTERVAL: Duration = Duration::from_micros(50);
+const POLL_INTERVAL: Duration = Duration::from_micros(200);
 
 /// The clock is read at least once in so many turns.
 const MAX_STRIDE: u32 = 32;
+
+/// So many turns of each run look at the descriptors in any case.
+const FIRST_TURNS: u32 = 2;
 
 /// Decides in which turns a busy loop reads the clock, so that short turns do not pay for it and long ones do not
 /// starve input, output and timers: the stride follows the length of the turns.
@@ -35,6 +38,7 @@ pub(super) struct Pace {
     stride: Cell<u32>,
     last_look: Cell<u64>,
     last_poll: Cell<u64>,
+    first_turns: Cell<u32>,
 }
 
 /// What a busy turn should look at.
@@ -56,6 +60,11 @@ impl Pace {
     }
 
     fn look(&self) -> Look {
+        let first_turns = self.first_turns.get();
+        if first_turns > 0 {
+            self.first_turns.set(first_turns - 1);
+            return Look::Poller;
+        }
         let now = Nanos::now();
         let elapsed = now.0.saturating_sub(self.last_look.replace(now.0));
         let interval = POLL_INTERVAL.as_nanos() as u64;
@@ -76,10 +85,11 @@ impl Pace {
         }
     }
 
-    /// The loop begins to run: what came meanwhile is looked at first.
+    /// The loop begins to run, perhaps for a few turns only: each of the first ones looks at what came meanwhile, as
+    /// every turn of asyncio's does.
     fn start(&self) {
         self.turns_left.set(0);
-        self.last_poll.set(0);
+        self.first_turns.set(FIRST_TURNS);
     }
 
     fn polled(&self, now: Nanos) {
@@ -126,22 +136,6 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
 }
 
 impl Loop {
-    /// Sends what the callback that has just returned wrote to transports.
-    #[inline]
-    fn uncork(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
-        if slf.corked.is_empty() {
-            return Ok(());
-        }
-        Loop::uncork_all(slf, py)
-    }
-
-    fn uncork_all(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
-        while let Some(transport) = slf.corked.pop() {
-            crate::transport::flush(&transport, py)?;
-        }
-        Ok(())
-    }
-
     /// One turn: look for events and timers if nothing is ready or it is time to, then run what is ready now. What
     /// that makes ready waits for the next turn.
     #[inline]
@@ -166,9 +160,9 @@ impl Loop {
             } else {
                 dispatch(py, slf, item)?;
             }
-            Loop::uncork(slf, py)?;
+            Loop::uncork_due(slf, py)?;
         }
-        Ok(())
+        Loop::uncork(slf, py)
     }
 
     /// Asks the poller, waiting if nothing is ready, and puts what it says and the timers that are due on the ready
