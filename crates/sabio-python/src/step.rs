@@ -78,7 +78,7 @@ pub(crate) fn wake(event_loop: &Ref<Loop>, task: &Ref<Task>, future: &Bound<'_, 
     });
 }
 
-/// Takes the first step of a new task at once, inside whatever runs now (PEP-less: asyncio's eager tasks, 3.12).
+/// Takes the first step of a new task at once, inside whatever runs now (asyncio: Eager Task Factory).
 pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> PyResult<()> {
     let Some(context) = task.context() else {
         return Ok(());
