@@ -2,7 +2,8 @@
 //!
 //! Under a task of ours it is polled with a waker that is the task itself; when the future is pending, the coroutine
 //! yields the park marker and the task is parked until the waker is used. Under any other task it yields a real future
-//! of the running loop, which the waker resolves. `throw` drops the Rust future: cancellation is dropping.
+//! (see `foreign`). `throw` drops the Rust future: cancellation is dropping, unless the future catches it (see
+//! `awaiter`).
 //!
 //! Invariant: the future is taken out of the coroutine while it is polled, so no borrow is held when it calls into
 //! Python, and a coroutine that is resumed by its own future finds itself running.
@@ -10,24 +11,20 @@
 use std::cell::Cell;
 use std::future::Future as StdFuture;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::asyncio::asyncio;
-use crate::event_loop::{Loop, Ready};
+use crate::awaiter::Awaiter;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Global, LocalWake, MethodTable, Obj, ObjCell, Ref, Sent,
-    Visit,
+    Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Sent, Visit,
 };
-use crate::ffi::{call_method, local_waker, raise_stop_iteration, send};
-use crate::future_core::FutureLike;
+use crate::ffi::{local_waker, raise_stop_iteration};
+use crate::foreign::ForeignWaiter;
 use crate::future_iterator::thrown;
-use crate::names::names;
-use crate::task;
+use crate::task::{self, Task};
 
 /// What a native coroutine runs.
 pub(crate) type BoxFuture = Pin<Box<dyn StdFuture<Output = PyResult<Obj>>>>;
@@ -46,6 +43,8 @@ pub(crate) struct Coroutine {
     future: Cell<Option<BoxFuture>>,
     life: Cell<Life>,
     awaiter: Option<Awaiter>,
+    /// The object whose method it is.
+    owner: ObjCell,
 }
 
 static COROUTINE: ClassCell = ClassCell::new();
@@ -65,8 +64,9 @@ impl Class for Coroutine {
 
     fn visit(&self, visit: &mut Visit<'_>) {
         if let Some(awaiter) = &self.awaiter {
-            visit.slot(&awaiter.0.delegate);
+            awaiter.visit(visit);
         }
+        visit.slot(&self.owner);
     }
 
     fn clear(&self) {
@@ -74,7 +74,21 @@ impl Class for Coroutine {
         self.life.set(Life::Closed);
         drop(future);
         if let Some(awaiter) = &self.awaiter {
-            awaiter.0.delegate.set(None);
+            drop(awaiter.take_delegate());
+        }
+        self.owner.set(None);
+    }
+}
+
+impl Coroutine {
+    #[inline]
+    fn new(name: &'static str, future: BoxFuture, awaiter: Option<Awaiter>, owner: Option<Obj>) -> Coroutine {
+        Coroutine {
+            name,
+            future: Cell::new(Some(future)),
+            life: Cell::new(Life::Created),
+            awaiter,
+            owner: ObjCell::new(owner),
         }
     }
 }
@@ -86,16 +100,26 @@ pub(crate) fn create(
     name: &'static str,
     future: impl StdFuture<Output = PyResult<Obj>> + 'static,
 ) -> PyResult<Obj> {
-    let coroutine = Coroutine {
-        name,
-        future: Cell::new(Some(Box::pin(future))),
-        life: Cell::new(Life::Created),
-        awaiter: None,
-    };
+    let coroutine = Coroutine::new(name, Box::pin(future), None, None);
     Ok(Ref::create(py, coroutine)?.into_obj())
 }
 
-/// As [`create`], for a future that itself awaits Python objects, through the [`Awaiter`] that it gets.
+/// As [`create`], for a method of `owner`, which the coroutine keeps alive and shows to the garbage collector. What a
+/// Rust future holds the collector does not see: `future` itself must hold no reference to `owner`, only to the state
+/// behind it.
+#[inline]
+pub(crate) fn create_for(
+    py: Python<'_>,
+    name: &'static str,
+    owner: Obj,
+    future: impl StdFuture<Output = PyResult<Obj>> + 'static,
+) -> PyResult<Obj> {
+    let coroutine = Coroutine::new(name, Box::pin(future), None, Some(owner));
+    Ok(Ref::create(py, coroutine)?.into_obj())
+}
+
+/// As [`create`], for a future that itself awaits Python objects or catches what is thrown, through the [`Awaiter`]
+/// that it gets.
 pub(crate) fn create_with<F>(
     py: Python<'_>,
     name: &'static str,
@@ -106,134 +130,33 @@ where
 {
     let awaiter = Awaiter::default();
     let future: BoxFuture = Box::pin(make(awaiter.clone()));
-    let coroutine = Coroutine {
-        name,
-        future: Cell::new(Some(future)),
-        life: Cell::new(Life::Created),
-        awaiter: Some(awaiter),
-    };
-    Ok(Ref::create(py, coroutine)?.into_obj())
+    Ok(Ref::create(py, Coroutine::new(name, future, Some(awaiter), None))?.into_obj())
+}
+
+/// As [`create_with`] and [`create_for`] together.
+pub(crate) fn create_with_for<F>(
+    py: Python<'_>,
+    name: &'static str,
+    owner: Obj,
+    make: impl FnOnce(Awaiter) -> F,
+) -> PyResult<Obj>
+where
+    F: StdFuture<Output = PyResult<Obj>> + 'static,
+{
+    let awaiter = Awaiter::default();
+    let future: BoxFuture = Box::pin(make(awaiter.clone()));
+    Ok(Ref::create(py, Coroutine::new(name, future, Some(awaiter), Some(owner)))?.into_obj())
+}
+
+/// Shows the garbage collector the task that an owned waker would wake, if it is one of ours.
+pub(crate) fn visit_waker(visit: &mut Visit<'_>, waker: &Waker) {
+    let _ = visit.waker_of::<Task>(waker) || visit.waker_of::<ForeignWaiter>(waker);
 }
 
 /// Whether `object` is what a native coroutine yields to park the task.
 #[inline]
 pub(crate) fn is_park_marker(object: &Bound<'_, PyAny>) -> bool {
     PARKED.get(object.py()).is_ok_and(|marker| marker.is(object))
-}
-
-/// Lets a Rust future await Python objects, one at a time: what they yield goes up to the task, what the task sends or
-/// throws goes down to them, as with `await` in Python.
-#[derive(Clone, Default)]
-pub(crate) struct Awaiter(Rc<Exchange>);
-
-#[derive(Default)]
-struct Exchange {
-    /// The iterator that is being awaited.
-    delegate: ObjCell,
-    /// What it yielded when it was started.
-    yielded: ObjCell,
-    /// How it ended.
-    outcome: Cell<Option<PyResult<Obj>>>,
-}
-
-impl Awaiter {
-    /// `await awaitable`. TypeError if it is none; otherwise what it returns or raises.
-    pub(crate) async fn wait(&self, awaitable: Obj) -> PyResult<Obj> {
-        let started = Python::attach(|py| {
-            let iterator = awaitable_iterator(py, &awaitable)?;
-            let sent = send(py, &iterator, &Obj::none(py))?;
-            PyResult::Ok((iterator, sent))
-        })?;
-        match started {
-            (_, Sent::Return(result)) => Ok(result),
-            (iterator, Sent::Next(yielded)) => {
-                self.0.delegate.set(Some(iterator));
-                self.0.yielded.set(Some(yielded));
-                Outcome(&self.0).await
-            }
-        }
-    }
-}
-
-struct Outcome<'a>(&'a Exchange);
-
-impl StdFuture for Outcome<'_> {
-    type Output = PyResult<Obj>;
-
-    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<PyResult<Obj>> {
-        match self.0.outcome.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => Poll::Pending,
-        }
-    }
-}
-
-/// `awaitable.__await__()`, or the object itself where it is a coroutine or an old-style generator coroutine.
-fn awaitable_iterator(py: Python<'_>, awaitable: &Obj) -> PyResult<Obj> {
-    let bound = awaitable.bind(py);
-    if let Some(method) = bound.getattr_opt("__await__")? {
-        return Ok(method.call0()?.into());
-    }
-    if asyncio(py)?
-        .coroutines
-        .bind(py)
-        .call_method1("iscoroutine", (bound,))?
-        .is_truthy()?
-    {
-        return Ok(awaitable.clone());
-    }
-    Err(PyTypeError::new_err(format!(
-        "object {} can't be used in 'await' expression",
-        bound.get_type().name()?
-    )))
-}
-
-/// What a native coroutine under a foreign task waits on: the waker resolves the future that the task was given.
-pub(crate) struct ForeignWaiter {
-    event_loop: Ref<Loop>,
-    future: ObjCell,
-    woken: Cell<bool>,
-}
-
-static FOREIGN_WAITER: ClassCell = ClassCell::new();
-
-impl Class for ForeignWaiter {
-    const NAME: &'static std::ffi::CStr = c"sabio._ForeignWaiter";
-
-    fn cell() -> &'static ClassCell {
-        &FOREIGN_WAITER
-    }
-
-    fn visit(&self, visit: &mut Visit<'_>) {
-        visit.obj(self.event_loop.as_obj());
-        visit.slot(&self.future);
-    }
-
-    fn clear(&self) {
-        self.future.set(None);
-    }
-}
-
-impl LocalWake for ForeignWaiter {
-    fn wake(slf: &Ref<ForeignWaiter>) {
-        if !slf.woken.replace(true) && !slf.future.is_none() {
-            slf.event_loop.push(Ready::Resolve(slf.clone()));
-        }
-    }
-}
-
-impl ForeignWaiter {
-    /// Resolves the future, unless it was cancelled meanwhile.
-    pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(future) = self.future.take() else {
-            return Ok(());
-        };
-        let names = names(py)?;
-        if !call_method(py, &future, &names.done, &[])?.bind(py).is_truthy()? {
-            call_method(py, &future, &names.set_result, &[&Obj::none(py)])?;
-        }
-        Ok(())
-    }
 }
 
 /// Closes the coroutine when its future panics: the future is gone then.
@@ -256,14 +179,10 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> PyResult
     }
     let (future, resuming) = start(slf)?;
     if let Some(awaiter) = &slf.awaiter
-        && let Some(delegate) = awaiter.0.delegate.get()
+        && let Some(sent) = awaiter.send(py, value)
     {
-        let none = Obj::none(py);
-        let sent = send(py, &delegate, value.unwrap_or(&none));
-        if let Some(sent) = delegated(awaiter, sent.map_err(PyErr::from)) {
-            suspend(slf, future);
-            return Ok(sent);
-        }
+        suspend(slf, future);
+        return Ok(sent);
     }
     let result = poll(slf, py, future);
     drop(resuming);
@@ -300,18 +219,6 @@ fn awaited(slf: &Ref<Coroutine>, _py: Python<'_>) -> PyResult<Obj> {
     }
 }
 
-/// Passes on what the delegate yielded, or keeps how it ended for the Rust future.
-fn delegated(awaiter: &Awaiter, sent: PyResult<Sent>) -> Option<Sent> {
-    let outcome = match sent {
-        Ok(Sent::Next(yielded)) => return Some(Sent::Next(yielded)),
-        Ok(Sent::Return(result)) => Ok(result),
-        Err(error) => Err(error),
-    };
-    awaiter.0.delegate.set(None);
-    awaiter.0.outcome.set(Some(outcome));
-    None
-}
-
 /// Polls the future under whoever drives the coroutine.
 #[inline]
 fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> PyResult<Sent> {
@@ -323,7 +230,7 @@ fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> PyResult
             match polled {
                 Poll::Ready(result) => finished(slf, future, result),
                 Poll::Pending => {
-                    let yielded = slf.awaiter.as_ref().and_then(|awaiter| awaiter.0.yielded.take());
+                    let yielded = slf.awaiter.as_ref().and_then(Awaiter::take_yielded);
                     suspend(slf, future);
                     match yielded {
                         Some(yielded) => Ok(Sent::Next(yielded)),
@@ -345,68 +252,51 @@ fn finished(slf: &Coroutine, future: BoxFuture, result: PyResult<Obj>) -> PyResu
 
 /// Polls under a task that is not ours (or no task at all, by hand).
 fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> PyResult<Sent> {
-    let event_loop = match crate::event_loop::running(py) {
-        Ok(event_loop) => event_loop,
+    let waiter = match ForeignWaiter::create(py) {
+        Ok(waiter) => waiter,
         Err(error) => {
             slf.life.set(Life::Closed);
             return Err(error);
         }
     };
-    let waiter = Ref::create(
-        py,
-        ForeignWaiter {
-            event_loop: event_loop.clone(),
-            future: ObjCell::new(None),
-            woken: Cell::new(false),
-        },
-    )?;
     let polled = local_waker(&waiter, |waker| {
         future.as_mut().poll(&mut Context::from_waker(waker))
     });
     if let Poll::Ready(result) = polled {
         return finished(slf, future, result);
     }
-    if let Some(yielded) = slf.awaiter.as_ref().and_then(|awaiter| awaiter.0.yielded.take()) {
-        suspend(slf, future);
-        return Ok(Sent::Next(yielded));
-    }
+    let yielded = slf.awaiter.as_ref().and_then(Awaiter::take_yielded);
     suspend(slf, future);
-    if waiter.woken.get() {
-        return Ok(Sent::Next(Obj::none(py)));
+    match yielded {
+        Some(yielded) => Ok(Sent::Next(yielded)),
+        None => Ok(Sent::Next(waiter.park(py)?)),
     }
-    let resolved = crate::future::create(py, &event_loop)?;
-    waiter.future.set(Some(resolved.as_obj().clone()));
-    resolved.core().blocking().set(true);
-    Ok(Sent::Next(resolved.into_obj()))
 }
 
-/// `throw()`: into the Python object that is awaited, if any; otherwise it drops the future and raises.
+/// `throw()`: into the Python object that is awaited or where the future catches; otherwise it drops the future and
+/// raises.
 fn throw(slf: &Ref<Coroutine>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
     let (future, resuming) = start(slf)?;
-    if let Some(awaiter) = &slf.awaiter
-        && let Some(delegate) = awaiter.0.delegate.get()
-    {
-        let sent = match delegate.bind(py).getattr_opt("throw")? {
-            None => Err(error),
-            Some(throw) => match throw.call1((error.value(py),)) {
-                Ok(yielded) => Ok(Sent::Next(yielded.into())),
-                Err(stop) if stop.is_instance_of::<PyStopIteration>(py) => {
-                    Ok(Sent::Return(stop.value(py).getattr("value")?.into()))
-                }
-                Err(error) => Err(error),
-            },
-        };
-        if let Some(sent) = delegated(awaiter, sent) {
+    let thrown = match &slf.awaiter {
+        Some(awaiter) => awaiter.throw(py, error),
+        None => Err(error),
+    };
+    match thrown {
+        Ok(Some(sent)) => {
             suspend(slf, future);
-            return Ok(sent);
+            Ok(sent)
         }
-        let result = poll(slf, py, future);
-        drop(resuming);
-        return result;
+        Ok(None) => {
+            let result = poll(slf, py, future);
+            drop(resuming);
+            result
+        }
+        Err(error) => {
+            slf.life.set(Life::Closed);
+            drop(future);
+            Err(error)
+        }
     }
-    slf.life.set(Life::Closed);
-    drop(future);
-    Err(error)
 }
 
 fn close(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
@@ -415,7 +305,7 @@ fn close(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
     }
     slf.life.set(Life::Closed);
     let future = slf.future.take();
-    let delegate = slf.awaiter.as_ref().and_then(|awaiter| awaiter.0.delegate.take());
+    let delegate = slf.awaiter.as_ref().and_then(Awaiter::take_delegate);
     drop(future);
     if let Some(delegate) = delegate
         && let Some(close) = delegate.bind(py).getattr_opt("close")?
@@ -469,7 +359,7 @@ fn define(table: &mut MethodTable<Coroutine>) {
         .getter(c"cr_running", c"Whether the coroutine is being resumed.", |slf, _py| Ok(slf.life.get() == Life::Running))
         .getter(c"cr_suspended", c"Whether the coroutine waits.", |slf, _py| Ok(slf.life.get() == Life::Suspended))
         .getter(c"cr_await", c"The Python object that the coroutine awaits, or None.", |slf, _py| {
-            Ok(slf.awaiter.as_ref().and_then(|awaiter| awaiter.0.delegate.get()))
+            Ok(slf.awaiter.as_ref().and_then(Awaiter::delegate))
         })
         .getter(c"cr_frame", c"None: a native coroutine has no Python frame.", |_slf, _py| Ok(()))
         .getter(c"cr_origin", c"None: not tracked.", |_slf, _py| Ok(()));
@@ -507,7 +397,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
             Ok(Obj::from(PyString::new(py, &text)))
         })
         .build(py, &Base::Object)?;
-    ClassBuilder::<ForeignWaiter>::new(c"Wakes a foreign task.").build(py, &Base::Object)?;
+    crate::foreign::init(py)?;
     ClassBuilder::<Parked>::new(c"What a native coroutine yields to park its task.")
         .build(py, &Base::Object)?;
     PARKED.set(py, Ref::create(py, Parked)?.into_obj());

@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
 use crate::asyncio::asyncio;
+use crate::event_loop::Loop;
 use crate::event_loop::wrap_future::cancel_work;
-use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::context_copy_current;
 use crate::ffi::{
@@ -19,6 +19,7 @@ use crate::ffi::{
 use crate::future_core::{FutureCore, FutureLike, State};
 use crate::future_iterator::{self, Awaited};
 use crate::names::names;
+use crate::observer::Observer;
 use crate::task::Wakeup;
 /// The data of `sabio.Future`.
 #[derive(Default)]
@@ -121,36 +122,27 @@ fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> PyResult<()
     let py = exception.py();
     let base = asyncio(py)?.future.set_exception.object();
     // The base checks the exception (a StopIteration, for one, is refused): its state must change first.
-    let waiter = if slf.core.is_native() {
-        slf.core.waiter.take()
+    let notified = if slf.core.is_native() && slf.core.state() == State::Pending {
+        slf.core.notify(slf.as_obj())
     } else {
         None
     };
-    let parked = waiter.and_then(|waiter| {
-        waiter
-            .event_loop()
-            .cloned()
-            .map(|event_loop| (waiter, event_loop))
-    });
-    if let Some((waiter, event_loop)) = &parked {
-        event_loop.push(Ready::Wakeup(waiter.clone()));
-    }
     match crate::ffi::call_args(py, base, &[slf.as_obj().clone(), Obj::from(exception)]) {
         Ok(_) => {
             slf.core.state.set(State::Finished);
-            if let Some((_, event_loop)) = parked {
-                event_loop.check_closed()?;
+            if let Some(notified) = notified {
+                notified.event_loop.check_closed()?;
             }
             Ok(())
         }
         Err(error) => {
-            if let Some((waiter, event_loop)) = parked {
+            if let Some(notified) = notified {
                 if slf.bind(py).call_method0("done")?.is_truthy()? {
                     slf.core.state.set(State::Finished);
                 } else {
                     // The base refused before it scheduled anything: the wake-up is still the newest entry.
-                    drop(event_loop.pop_newest());
-                    slf.core.waiter.set(Some(waiter));
+                    drop(notified.event_loop.pop_newest());
+                    slf.core.waiter.set(notified.waiter);
                 }
             }
             Err(error.into())
@@ -207,17 +199,21 @@ pub(crate) fn add_callback<T: FutureLike>(
     Ok(())
 }
 
-/// `_callbacks` of futures and tasks: the native waiter first, as the callback that it stands for.
+/// `_callbacks` of futures and tasks: the native waiter or observer first, as the callback that it stands for.
 fn callbacks<T: FutureLike>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
     let base = asyncio(py)?.future.callbacks.call(py, [slf.as_obj()])?;
-    let Some(waiter) = slf.core().waiter.get() else {
-        return Ok(base);
-    };
     let list = PyList::empty(py);
-    list.append((
-        BoundFunction::<Wakeup>::create(py, waiter.as_obj())?.bind(py),
-        waiter.context().map(|context| context.bind(py)),
-    ))?;
+    if let Some(waiter) = slf.core().waiter.get() {
+        let callback = BoundFunction::<Wakeup>::create(py, waiter.as_obj())?;
+        list.append((
+            callback.bind(py),
+            waiter.context().map(|context| context.bind(py)),
+        ))?;
+    } else if let Some(observer) = slf.core().observer() {
+        list.append((Observer::callback(&observer, py)?.bind(py), py.None()))?;
+    } else {
+        return Ok(base);
+    }
     if !base.bind(py).is_none() {
         for callback in base.bind(py).try_iter()? {
             list.append(callback?)?;

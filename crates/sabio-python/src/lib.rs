@@ -3,11 +3,14 @@
 //! Layers, bottom up: `ffi` (the only unsafe code), `names` and `asyncio` (what is taken from the interpreter),
 //! `handle`, `future`, `task`, `step` and `coroutine` (what runs), `event_loop` (what runs it), `transport` (what
 //! talks to the world).
+#![allow(dead_code)]
 
 mod asyncio;
+mod awaiter;
 mod coroutine;
 mod event_loop;
 mod ffi;
+mod foreign;
 mod future;
 mod future_core;
 mod future_iterator;
@@ -15,6 +18,7 @@ mod handle;
 mod idle_signal;
 mod interpreter;
 mod names;
+mod observer;
 mod os_error;
 mod sleep;
 mod socket_module;
@@ -70,6 +74,7 @@ mod _sabio {
         crate::future::init(module)?;
         crate::task::init(module)?;
         crate::coroutine::init(module)?;
+        crate::observer::init(module.py())?;
         crate::transport::init(module)?;
         crate::event_loop::init(module)?;
         crate::sleep::init(module)?;

@@ -18,7 +18,7 @@ use crate::ffi::{
 };
 use crate::ffi::{send, set_current};
 use crate::future::{Future, add_callback};
-use crate::future_core::{FutureCore, FutureLike, State};
+use crate::future_core::{FutureLike, State, native_core};
 use crate::names::names;
 use crate::task::{Phase, Task, Wakeup, cancel_future};
 
@@ -200,11 +200,8 @@ fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Inpu
 /// The exception of a finished future, which counts as retrieved then.
 fn failure(py: Python<'_>, future: &Obj) -> Outcome<Option<Obj>> {
     let bound = future.bind(py);
-    let core: Option<&FutureCore> = match Ref::<Future>::downcast_exact(bound) {
-        Some(future) => Some(future.core()),
-        None => Ref::<Task>::downcast_exact(bound).map(|task| task.core()),
-    };
-    if core.is_some_and(|core| core.is_native() && core.state() == State::Finished && core.result().is_some())
+    if native_core(bound)
+        .is_some_and(|core| core.is_native() && core.state() == State::Finished && core.result().is_some())
     {
         return Ok(None);
     }
@@ -258,11 +255,7 @@ fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yield
         }
         return Ok(());
     }
-    let core: Option<&FutureCore> = match Ref::<Future>::downcast_exact(bound) {
-        Some(future) => Some(future.core()),
-        None => Ref::<Task>::downcast_exact(bound).map(|task| task.core()),
-    };
-    if let Some(core) = core.filter(|core| core.belongs_to(event_loop) && core.blocking().get())
+    if let Some(core) = native_core(bound).filter(|core| core.belongs_to(event_loop) && core.blocking().get())
         && !std::ptr::eq(yielded.as_ptr(), task.as_obj().as_ptr())
         && core.park(task)
     {

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::marker::PhantomData;
+use std::task::RawWakerVTable;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -17,7 +18,7 @@ use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, FunctionDefinition, LocalWake,
     MethodTable, Obj, ObjCell,
 };
-use crate::ffi::{Ref, Visit, call_method, call0, call1, context_copy_current};
+use crate::ffi::{Ref, Visit, call_method, call0, call1, context_copy_current, waker_table};
 use crate::future::{define_common, iterate};
 use crate::future_core::{FutureCore, FutureLike, State};
 use crate::future_iterator::Awaited;
@@ -97,7 +98,14 @@ impl FutureLike for Task {
 
 impl Current for Task {}
 
+static WAKER: RawWakerVTable = waker_table::<Task>();
+
 impl LocalWake for Task {
+    #[inline]
+    fn table() -> &'static RawWakerVTable {
+        &WAKER
+    }
+
     #[inline]
     fn wake(slf: &Ref<Task>) {
         match slf.phase.get() {

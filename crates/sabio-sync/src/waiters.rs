@@ -62,6 +62,20 @@ impl Waiters {
         count
     }
 
+    /// Shows the waker of each task that waits and has not been woken, oldest first. The queue owns
+    /// exactly these, which is what a garbage collector wants to know. `visit` must neither use the
+    /// queue nor wake, clone or drop a waker.
+    pub fn visit(&self, visit: &mut dyn FnMut(&Waker)) {
+        let Ok(queue) = self.queue.try_borrow() else {
+            return;
+        };
+        let mut node = queue.first;
+        while let Some(Node::Waiting { waker, after, .. }) = queue.nodes.get(node) {
+            visit(waker);
+            node = *after;
+        }
+    }
+
     /// How many tasks wait and have not been woken.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -12,7 +12,8 @@ use sabio_sync::oneshot;
 use super::resolve::{Hints, Place, STREAM, interleave, resolve};
 use super::{Loop, attempt};
 use crate::asyncio::asyncio;
-use crate::coroutine::{Awaiter, create_with};
+use crate::awaiter::Awaiter;
+use crate::coroutine::create_with;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, context_copy_current};
 use crate::transport::{Owner, Parts, Stream, check_unused, close, tcp};
 

@@ -36,10 +36,10 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
 
 use crate::asyncio::asyncio;
-use crate::coroutine::ForeignWaiter;
 use crate::ffi::ContextCache;
 use crate::ffi::Outcome;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit};
+use crate::foreign::ForeignWaiter;
 use crate::handle::Handle;
 use crate::names::names;
 use crate::os_error::os_error;
@@ -57,6 +57,8 @@ pub(crate) enum Ready {
     StepWith(Box<(Ref<Task>, Input)>),
     /// A callback of a user.
     Call(Ref<Handle>),
+    /// Tells the observer of a future that is done: see `observer`.
+    Observed(Obj),
     /// Tells a foreign task that its native coroutine can go on.
     Resolve(Ref<ForeignWaiter>),
     /// A stream has data, or its end.
@@ -163,6 +165,7 @@ impl Class for Loop {
                 }
             }
             Ready::Call(handle) => Handle::visit_if_sole(handle, visit),
+            Ready::Observed(future) => visit.obj(future),
             Ready::Resolve(waiter) => visit.obj(waiter.as_obj()),
             Ready::Readable(stream) | Ready::Writable(stream) => visit.obj(stream.as_obj()),
             Ready::Event(event) => event.source.visit(visit),

@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use sabio_reactor::socket::Address;
 
 use super::Loop;
-use crate::coroutine::Awaiter;
+use crate::awaiter::Awaiter;
 use crate::ffi::{Obj, Ref};
 use crate::names::names;
 use crate::transport::address_from_python;

@@ -15,6 +15,7 @@ use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Ob
 use crate::handle::Handle;
 use crate::interpreter::interpreter;
 use crate::names::names;
+use crate::observer;
 use crate::os_error::os_error;
 use crate::step::{self, Input};
 use crate::task::Task;
@@ -111,6 +112,10 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
         Ready::Call(handle) => {
             slf.leave_task(py)?;
             Handle::run(&handle, py)
+        }
+        Ready::Observed(future) => {
+            slf.leave_task(py)?;
+            Ok(observer::tell(py, slf, future)?)
         }
         Ready::Resolve(waiter) => {
             slf.leave_task(py)?;

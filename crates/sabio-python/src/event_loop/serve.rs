@@ -11,7 +11,8 @@ use super::connect::{check_ssl, check_ssl_socket, check_stream_socket, given, or
 use super::resolve::{Hints, INTERNET, INTERNET_6, Info, Place, resolve};
 use super::server::{Server, stop_serving};
 use crate::asyncio::asyncio;
-use crate::coroutine::{Awaiter, create_with};
+use crate::awaiter::Awaiter;
+use crate::coroutine::create_with;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
 
 /// `AI_PASSIVE` of Linux.

@@ -13,7 +13,8 @@ use sabio_reactor::sys;
 
 use super::Loop;
 use super::sock::{Until, check, number, two_args, wait};
-use crate::coroutine::{Awaiter, create_with};
+use crate::awaiter::Awaiter;
+use crate::coroutine::create_with;
 use crate::ffi::{Args, MethodTable, Obj, Ref};
 use crate::names::names;
 use crate::os_error::{os_error, with_message};

@@ -11,18 +11,31 @@ use pyo3::ffi as py_ffi;
 
 use super::class::Class;
 use super::object::{Obj, Ref};
+use super::visit::Visit;
 
 /// What a waker of this object does.
 pub(crate) trait LocalWake: Class {
-    /// Makes the owner run again soon. Must not call into Python.
+    /// The class's table, in a `static` that [`waker_table`] fills: its address is what tells wakers of the class.
+    fn table() -> &'static RawWakerVTable;
+
+    /// Makes the owner run again soon.
     fn wake(slf: &Ref<Self>);
 }
 
-struct Table<T: LocalWake>(std::marker::PhantomData<T>);
+/// The functions of a class's wakers.
+pub(crate) const fn waker_table<T: LocalWake>() -> RawWakerVTable {
+    RawWakerVTable::new(clone::<T>, wake::<T>, wake_by_ref::<T>, drop_waker::<T>)
+}
 
-impl<T: LocalWake> Table<T> {
-    const TABLE: &'static RawWakerVTable =
-        &RawWakerVTable::new(clone::<T>, wake::<T>, wake_by_ref::<T>, drop_waker::<T>);
+impl Visit<'_> {
+    /// Shows the object of an owned waker, if it is one of `T`'s. False if it is another waker.
+    pub(crate) fn waker_of<T: LocalWake>(&mut self, waker: &Waker) -> bool {
+        let is_ours = std::ptr::eq(waker.vtable(), T::table());
+        if is_ours {
+            self.pointer(waker.data().cast_mut().cast());
+        }
+        is_ours
+    }
 }
 
 /// Calls `body` with a waker of `target`; the waker borrows the reference, its clones own theirs.
@@ -33,7 +46,7 @@ pub(crate) fn local_waker<T: LocalWake, R>(target: &Ref<T>, body: impl FnOnce(&W
     let waker = ManuallyDrop::new(unsafe {
         Waker::from_raw(RawWaker::new(
             target.as_obj().as_ptr().cast_const().cast(),
-            Table::<T>::TABLE,
+            T::table(),
         ))
     });
     body(&waker)
@@ -52,7 +65,7 @@ unsafe fn clone<T: LocalWake>(data: *const ()) -> RawWaker {
     check_attached();
     // SAFETY: the waker being cloned keeps the object alive.
     unsafe { py_ffi::Py_INCREF(data.cast_mut().cast()) };
-    RawWaker::new(data, Table::<T>::TABLE)
+    RawWaker::new(data, T::table())
 }
 
 unsafe fn wake<T: LocalWake>(data: *const ()) {

@@ -1,0 +1,139 @@
+//! The native coroutine under somebody else's task: it yields a real future of the running loop, which the waker
+//! resolves.
+//!
+//! The loop may be one of ours (under a C `asyncio.Task`) or any other; on one of ours the future is resolved from
+//! the ready queue, elsewhere at once, as asyncio's own primitives do.
+
+use std::cell::Cell;
+use std::task::RawWakerVTable;
+
+use pyo3::prelude::*;
+
+use crate::asyncio::asyncio;
+use crate::event_loop::{Loop, Ready};
+use crate::ffi::{
+    Base, Class, ClassBuilder, ClassCell, LocalWake, Obj, ObjCell, Ref, Visit, call_method, waker_table,
+};
+use crate::future_core::FutureLike;
+use crate::names::names;
+
+/// What the waker of a native coroutine under a foreign task holds.
+pub(crate) struct ForeignWaiter {
+    running: Running,
+    /// The future that the task waits for, from when the coroutine has parked.
+    future: ObjCell,
+    woken: Cell<bool>,
+}
+
+/// The running loop.
+enum Running {
+    Ours(Ref<Loop>),
+    Other(Obj),
+}
+
+impl Running {
+    fn as_obj(&self) -> &Obj {
+        match self {
+            Running::Ours(event_loop) => event_loop.as_obj(),
+            Running::Other(event_loop) => event_loop,
+        }
+    }
+}
+
+static FOREIGN_WAITER: ClassCell = ClassCell::new();
+
+impl Class for ForeignWaiter {
+    const NAME: &'static std::ffi::CStr = c"sabio._ForeignWaiter";
+
+    fn cell() -> &'static ClassCell {
+        &FOREIGN_WAITER
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        visit.obj(self.running.as_obj());
+        visit.slot(&self.future);
+    }
+
+    fn clear(&self) {
+        self.future.set(None);
+    }
+}
+
+static WAKER: RawWakerVTable = waker_table::<ForeignWaiter>();
+
+impl LocalWake for ForeignWaiter {
+    fn table() -> &'static RawWakerVTable {
+        &WAKER
+    }
+
+    fn wake(slf: &Ref<ForeignWaiter>) {
+        if slf.woken.replace(true) || slf.future.is_none() {
+            return;
+        }
+        match &slf.running {
+            Running::Ours(event_loop) => event_loop.push(Ready::Resolve(slf.clone())),
+            Running::Other(event_loop) => Python::attach(|py| {
+                if let Err(error) = slf.resolve(py) {
+                    error.write_unraisable(py, Some(event_loop.bind(py)));
+                }
+            }),
+        }
+    }
+}
+
+impl ForeignWaiter {
+    /// A waiter under the running loop. RuntimeError if none runs.
+    pub(crate) fn create(py: Python<'_>) -> PyResult<Ref<ForeignWaiter>> {
+        let running = asyncio(py)?.events.bind(py).call_method0("get_running_loop")?;
+        let running = match Ref::<Loop>::downcast(&running) {
+            Some(event_loop) => Running::Ours(event_loop.clone()),
+            None => Running::Other(running.into()),
+        };
+        let waiter = ForeignWaiter {
+            running,
+            future: ObjCell::new(None),
+            woken: Cell::new(false),
+        };
+        Ok(Ref::create(py, waiter)?)
+    }
+
+    /// What the coroutine yields to park the task: a future that the waker resolves, or None if it was woken already.
+    pub(crate) fn park(&self, py: Python<'_>) -> PyResult<Obj> {
+        if self.woken.get() {
+            return Ok(Obj::none(py));
+        }
+        let future = match &self.running {
+            Running::Ours(event_loop) => {
+                let future = crate::future::create(py, event_loop)?;
+                future.core().blocking().set(true);
+                future.into_obj()
+            }
+            Running::Other(event_loop) => {
+                let names = names(py)?;
+                let future = call_method(py, event_loop, &names.create_future, &[])?;
+                future.bind(py).setattr(names.blocking.text(py), true)?;
+                future
+            }
+        };
+        self.future.set(Some(future.clone()));
+        Ok(future)
+    }
+
+    /// Resolves the future, unless it was cancelled meanwhile.
+    pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(future) = self.future.take() else {
+            return Ok(());
+        };
+        let names = names(py)?;
+        if !call_method(py, &future, &names.done, &[])?.bind(py).is_truthy()? {
+            call_method(py, &future, &names.set_result, &[&Obj::none(py)])?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds the class.
+pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
+    ClassBuilder::<ForeignWaiter>::new(c"Wakes a foreign task.").build(py, &Base::Object)?;
+    Ok(())
+}
