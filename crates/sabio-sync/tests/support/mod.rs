@@ -1,6 +1,8 @@
 //! A small deterministic executor: tasks run in the order in which they were woken, one at a time.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub(crate) mod model;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
