@@ -139,6 +139,12 @@ async def test_port_where_nobody_listens_is_refused():
     assert str(port) in str(caught.value)
 
 
+async def test_nul_in_a_name_is_a_value_error_not_another_host():
+    for host in ("127.0.0.1\0.example", "\0", "localhost\0"):
+        with pytest.raises(ValueError, match="embedded null character"):
+            await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, 1)
+
+
 async def test_name_that_does_not_resolve_is_a_gaierror():
     with pytest.raises(socket.gaierror):
         await asyncio.get_running_loop().create_connection(Recorder, "no-such-host.invalid", 80)

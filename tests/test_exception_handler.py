@@ -60,6 +60,16 @@ def test_error_of_a_callback_comes_with_its_handle(loop):
     assert context["handle"] is handle
 
 
+def test_callback_with_something_else_for_a_context_is_reported_to_the_handler(loop):
+    seen = []
+    loop.set_exception_handler(lambda _, context: seen.append(context))
+    handle = loop.call_soon(print, context=3)
+    run_once(loop)
+    [context] = seen
+    assert isinstance(context["exception"], (AttributeError, TypeError))
+    assert context["handle"] is handle
+
+
 def test_error_of_a_timer_comes_with_its_handle(loop):
     seen = []
     loop.set_exception_handler(lambda _, context: seen.append(context))

@@ -223,6 +223,11 @@ async def test_address_of_another_machine_is_skipped_when_there_are_others():
     await close(server)
 
 
+async def test_nul_in_a_name_is_a_value_error_not_another_host():
+    with pytest.raises(ValueError, match="embedded null character"):
+        await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1\0.example", 0)
+
+
 async def test_name_that_does_not_resolve_is_a_gaierror():
     with pytest.raises(socket.gaierror):
         await asyncio.get_running_loop().create_server(Echo, "no-such-host.invalid", 0)

@@ -1,6 +1,7 @@
 """call_later and call_at: deadlines, ties, precision, cancellation (asyncio docs, "Scheduling delayed callbacks")."""
 
 import asyncio
+import decimal
 import contextvars
 import fractions
 import gc
@@ -130,6 +131,12 @@ def test_nan_is_refused_or_harmless(loop, method):
     assert [entry for entry in order if entry != "nan"] == ["first", "second"]
     if handle is not None:
         handle.cancel()
+
+
+def test_delay_that_cannot_be_added_to_the_time_is_a_type_error(loop):
+    for delay in ("1", decimal.Decimal(1)):
+        with pytest.raises(TypeError):
+            loop.call_later(delay, print)
 
 
 def test_deadline_may_be_any_number(loop):

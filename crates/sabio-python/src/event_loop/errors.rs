@@ -194,7 +194,11 @@ fn context_to_run_in<'py>(context: &Bound<'py, PyAny>) -> PyResult<Option<Bound<
             continue;
         }
         return match thing.getattr_opt("get_context")? {
-            Some(get_context) => Ok(Some(get_context.call0()?).filter(|found| !found.is_none())),
+            // What is no context the handler hears of as the error that it is, not as one of its own.
+            Some(get_context) => {
+                let found = get_context.call0()?;
+                Ok(found.hasattr("run")?.then_some(found))
+            }
             None => Ok(None),
         };
     }

@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use sabio_reactor::socket::Address;
@@ -153,6 +154,10 @@ pub(super) async fn resolve(
     hints: &Hints,
 ) -> PyResult<Vec<Info>> {
     let started = Python::attach(|py| {
+        if text(place.host.bind(py)).is_some_and(|host| host.contains('\0')) {
+            // The C library would look up what stands before it: a different host than the one that was checked.
+            return Err(PyValueError::new_err("embedded null character"));
+        }
         if let Some(info) = place.numeric(py, hints) {
             return Ok(Err(vec![info]));
         }

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyFloat, PyInt};
 use sabio_reactor::Nanos;
 
 use super::{FirstStep, Loop, Ready, debug};
@@ -170,6 +171,12 @@ fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     let call = parse("call_later", Some("delay"), &args)?;
     let delay = seconds(&call, "delay must not be None")?;
+    if call
+        .time
+        .is_some_and(|delay| !delay.is_instance_of::<PyFloat>() && !delay.is_instance_of::<PyInt>())
+    {
+        check_addable(py, call.time)?;
+    }
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_later")?;
     call_at_time(slf, py, super::time() + delay, &call)
@@ -182,6 +189,12 @@ fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_at")?;
     call_at_time(slf, py, when, &call)
+}
+
+/// TypeError for a delay that cannot be added to the time, which is a float: a Decimal, for one.
+#[cold]
+fn check_addable(py: Python<'_>, delay: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    PyFloat::new(py, super::time()).add(delay).map(|_| ())
 }
 
 /// The delay or time of a call in seconds; `message` is for None in its place.
