@@ -8,14 +8,24 @@
 //! run foreign code that comes straight back into the same object.
 #![forbid(unsafe_code)]
 
+mod barrier;
+mod condition;
+mod event;
+mod lock;
 pub mod oneshot;
 mod primitive;
 mod race;
+mod semaphore;
 mod staggered;
 mod waiters;
 mod yield_now;
 
+pub use barrier::{Barrier, BarrierState, Broken};
+pub use condition::{Catch, Condition, Monitor};
+pub use event::{Event, WaitForEvent};
+pub use lock::{AcquireLock, Lock, NotAcquired};
 pub use race::{Either, race};
+pub use semaphore::{AcquireSemaphore, Semaphore};
 pub use staggered::staggered_race;
 pub use waiters::{Wait, Waiters};
 pub use yield_now::{YieldNow, yield_now};

@@ -4,6 +4,9 @@
 //! [`Waiters::wake_one`] chose it, but before it ran, passes the wake-up on to the next in line
 //! (asyncio's rule for a cancelled waiter). Waiting, waking and leaving are each O(1).
 //!
+//! asyncio knows that a waiter is cancelled before the waiter's task has run, and passes it over.
+//! Whoever drives the tasks can tell the queue the same: see [`Waiters::with_doomed`].
+//!
 //! The queue lives on one thread. No borrow of it is alive while a waker is woken, cloned or
 //! dropped, so foreign code that runs there may use the same queue.
 
@@ -27,24 +30,56 @@ impl Waiters {
         Self::default()
     }
 
+    /// An empty queue that passes over the *doomed*: tasks that will drop their [`Wait`] at their
+    /// next step, because they have been cancelled. `doomed` is asked about the wakers of waiting
+    /// tasks; it must neither use the queue nor wake, clone or drop a waker.
+    #[must_use]
+    pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
+        let queue = Queue {
+            doomed,
+            ..Queue::default()
+        };
+        Self {
+            queue: Rc::new(RefCell::new(queue)),
+        }
+    }
+
     /// A future that ends when [`wake_one`](Self::wake_one) or [`wake_all`](Self::wake_all) gets to
     /// it. It takes its place in the queue when it is first polled.
     pub fn wait(&self) -> Wait {
         Wait {
             waiters: self.clone(),
             place: Place::Outside,
+            passes_on: true,
         }
     }
 
-    /// Wakes the task that waits longest; `false` when nobody waits.
+    /// As [`wait`](Self::wait), for who decides itself what becomes of a wake-up that was not used:
+    /// see [`Wait::leave`]. Dropping it passes nothing on.
+    pub(crate) fn wait_alone(&self) -> Wait {
+        let mut wait = self.wait();
+        wait.passes_on = false;
+        wait
+    }
+
+    /// Wakes the task that waits longest, of those that are not doomed; `false` when there is none.
     pub fn wake_one(&self) -> bool {
-        let woken = self.queue.borrow_mut().pop_front(Woken::One);
+        let woken = self.queue.borrow_mut().pop_alive();
         match woken {
             Some(waker) => {
                 waker.wake();
                 true
             }
             None => false,
+        }
+    }
+
+    /// Wakes the task that came first, unless it has been woken already, or is doomed: whoever
+    /// leaves the queue calls this again, so that task will see to it.
+    pub(crate) fn wake_first(&self) {
+        let woken = self.queue.borrow_mut().pop_first();
+        if let Some(waker) = woken {
+            waker.wake();
         }
     }
 
@@ -82,6 +117,33 @@ impl Waiters {
         self.queue.borrow().waiting
     }
 
+    /// How many tasks wait, or were woken and have not run since. Doomed ones count.
+    #[must_use]
+    pub fn inside(&self) -> usize {
+        let queue = self.queue.borrow();
+        queue.waiting + queue.woken
+    }
+
+    /// Whether a newcomer has to stand behind somebody: any task that is inside and not doomed.
+    #[must_use]
+    #[inline]
+    pub fn is_contended(&self) -> bool {
+        let queue = self.queue.borrow();
+        queue.woken > 0 || (queue.waiting > 0 && queue.first_alive() != NIL)
+    }
+
+    /// Shows each task that is inside, oldest first but for the woken, which come first: `None`
+    /// for one that was woken, the waker of one that waits. The limits of [`visit`](Self::visit)
+    /// hold.
+    pub fn look(&self, look: &mut dyn FnMut(Option<&Waker>)) {
+        let Ok(queue) = self.queue.try_borrow() else {
+            return;
+        };
+        (0..queue.woken).for_each(|_| look(None));
+        drop(queue);
+        self.visit(&mut |waker| look(Some(waker)));
+    }
+
     /// Whether nobody waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -103,6 +165,36 @@ impl fmt::Debug for Waiters {
 pub struct Wait {
     waiters: Waiters,
     place: Place,
+    passes_on: bool,
+}
+
+/// In what state a [`Wait`] left its queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Departure {
+    /// It was not in the queue: never polled, or ended.
+    Outside,
+    /// It waited.
+    Waiting,
+    /// It had been woken and not been told.
+    Woken,
+}
+
+impl Wait {
+    /// Leaves the queue. What the wake-up that it may have got was for is the caller's to see to.
+    pub(crate) fn leave(&mut self) -> Departure {
+        let Place::Inside(node) = self.place else {
+            return Departure::Outside;
+        };
+        self.place = Place::Done;
+        let left = self.waiters.queue.borrow_mut().leave(node);
+        match left {
+            Left::Waiting(waker) => {
+                drop(waker);
+                Departure::Waiting
+            }
+            Left::Woken(_) => Departure::Woken,
+        }
+    }
 }
 
 enum Place {
@@ -146,10 +238,10 @@ impl Drop for Wait {
         let left = self.waiters.queue.borrow_mut().leave(node);
         match left {
             Left::Waiting(waker) => drop(waker),
-            Left::Woken(Woken::One) => {
+            Left::Woken(Woken::One) if self.passes_on => {
                 self.waiters.wake_one();
             }
-            Left::Woken(Woken::All) => {}
+            Left::Woken(_) => {}
         }
     }
 }
@@ -195,6 +287,9 @@ struct Queue {
     last: usize,
     free: usize,
     waiting: usize,
+    /// How many were woken and have neither run nor left since.
+    woken: usize,
+    doomed: fn(&Waker) -> bool,
 }
 
 impl Default for Queue {
@@ -205,6 +300,8 @@ impl Default for Queue {
             last: NIL,
             free: NIL,
             waiting: 0,
+            woken: 0,
+            doomed: |_| false,
         }
     }
 }
@@ -235,9 +332,38 @@ impl Queue {
     }
 
     fn pop_front(&mut self, how: Woken) -> Option<Waker> {
-        let node = self.first;
+        self.pop(self.first, how)
+    }
+
+    /// Takes the oldest that is not doomed.
+    fn pop_alive(&mut self) -> Option<Waker> {
+        self.pop(self.first_alive(), Woken::One)
+    }
+
+    /// Takes the one that came first of all, if it neither was woken already nor is doomed.
+    fn pop_first(&mut self) -> Option<Waker> {
+        if self.woken > 0 || self.first != self.first_alive() {
+            return None;
+        }
+        self.pop(self.first, Woken::One)
+    }
+
+    fn pop(&mut self, node: usize, how: Woken) -> Option<Waker> {
         let waker = self.unlink(node, Node::Woken(how))?;
+        self.woken += 1;
         Some(waker)
+    }
+
+    /// The oldest that waits and is not doomed.
+    fn first_alive(&self) -> usize {
+        let mut node = self.first;
+        while let Some(Node::Waiting { waker, after, .. }) = self.nodes.get(node) {
+            if !(self.doomed)(waker) {
+                return node;
+            }
+            node = *after;
+        }
+        NIL
     }
 
     /// Takes a waiting node out of the chain and leaves `instead` in its slot.
@@ -267,6 +393,7 @@ impl Queue {
         };
         let how = *how;
         self.release(node);
+        self.woken -= 1;
         Some(how)
     }
 

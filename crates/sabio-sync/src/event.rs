@@ -1,0 +1,117 @@
+//! A flag that tasks wait for: `asyncio.Event`.
+//!
+//! Whoever waited when the flag was set is told so, also if it has been cleared again before the
+//! task runs.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::waiters::{Wait, Waiters};
+
+/// A flag, false at first. Clones are the same flag.
+#[derive(Clone, Default)]
+pub struct Event {
+    inner: Rc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    set: Cell<bool>,
+    waiters: Waiters,
+}
+
+impl Event {
+    /// A flag that is not set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As [`new`](Self::new), with a queue that knows the doomed: see [`Waiters::with_doomed`].
+    #[must_use]
+    pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
+        let inner = Inner {
+            set: Cell::new(false),
+            waiters: Waiters::with_doomed(doomed),
+        };
+        Self {
+            inner: Rc::new(inner),
+        }
+    }
+
+    /// Whether the flag is set.
+    #[must_use]
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.inner.set.get()
+    }
+
+    /// Sets the flag and wakes everybody who waits for it, in the order in which they came.
+    #[inline]
+    pub fn set(&self) {
+        if !self.inner.set.replace(true) {
+            self.inner.waiters.wake_all();
+        }
+    }
+
+    /// Clears the flag: from now on tasks wait for the next [`set`](Self::set).
+    #[inline]
+    pub fn clear(&self) {
+        self.inner.set.set(false);
+    }
+
+    /// A future that ends when the flag is set; at once if it is set at the first poll.
+    pub fn wait(&self) -> WaitForEvent {
+        WaitForEvent {
+            event: self.clone(),
+            wait: None,
+        }
+    }
+
+    /// Those who wait.
+    #[must_use]
+    pub fn waiters(&self) -> &Waiters {
+        &self.inner.waiters
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Event")
+            .field("set", &self.is_set())
+            .field("waiters", &self.inner.waiters.inside())
+            .finish()
+    }
+}
+
+/// The future that [`Event::wait`] returns.
+#[must_use = "futures do nothing unless polled"]
+pub struct WaitForEvent {
+    event: Event,
+    wait: Option<Wait>,
+}
+
+impl Future for WaitForEvent {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let wait = match &mut this.wait {
+            Some(wait) => wait,
+            None if this.event.is_set() => return Poll::Ready(()),
+            None => this.wait.insert(this.event.inner.waiters.wait()),
+        };
+        Pin::new(wait).poll(cx)
+    }
+}
+
+impl fmt::Debug for WaitForEvent {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("WaitForEvent").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+//! A lock for tasks: held by at most one, handed on in the order in which they came.
+//!
+//! The rules are those of `asyncio.Lock`: a newcomer takes a free lock only if nobody is in line,
+//! but for those who are cancelled; a release wakes the first in line, which takes the lock when it
+//! runs; who leaves the line without the lock wakes the next if the lock is free. So a free lock
+//! with somebody in line always has one on the way to it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::waiters::{Departure, Wait, Waiters};
+
+/// A lock. Clones are the same lock.
+#[derive(Clone, Default)]
+pub struct Lock {
+    inner: Rc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    locked: Cell<bool>,
+    waiters: Waiters,
+}
+
+/// The lock is not held, so it can not be released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAcquired;
+
+impl fmt::Display for NotAcquired {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Lock is not acquired.")
+    }
+}
+
+impl std::error::Error for NotAcquired {}
+
+impl Lock {
+    /// A lock that nobody holds.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// As [`new`](Self::new), passing over the doomed: see [`Waiters::with_doomed`].
+    #[must_use]
+    pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
+        let inner = Inner {
+            locked: Cell::new(false),
+            waiters: Waiters::with_doomed(doomed),
+        };
+        Self {
+            inner: Rc::new(inner),
+        }
+    }
+
+    /// Whether somebody holds the lock.
+    #[must_use]
+    #[inline]
+    pub fn locked(&self) -> bool {
+        self.inner.locked.get()
+    }
+
+    /// Takes the lock, if that can be done without waiting and without jumping the line.
+    #[must_use]
+    #[inline]
+    pub fn try_acquire(&self) -> bool {
+        let free = !self.inner.locked.get() && !self.inner.waiters.is_contended();
+        if free {
+            self.inner.locked.set(true);
+        }
+        free
+    }
+
+    /// A future that takes the lock. It acts, and gets in line, when it is first polled.
+    pub fn acquire(&self) -> AcquireLock {
+        AcquireLock {
+            lock: self.clone(),
+            wait: None,
+        }
+    }
+
+    /// Gives the lock back and wakes the first in line.
+    ///
+    /// # Errors
+    /// [`NotAcquired`] if nobody holds the lock.
+    #[inline]
+    pub fn release(&self) -> Result<(), NotAcquired> {
+        if !self.inner.locked.replace(false) {
+            return Err(NotAcquired);
+        }
+        self.inner.waiters.wake_first();
+        Ok(())
+    }
+
+    /// Those in line.
+    #[must_use]
+    pub fn waiters(&self) -> &Waiters {
+        &self.inner.waiters
+    }
+}
+
+impl fmt::Debug for Lock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Lock")
+            .field("locked", &self.locked())
+            .field("waiters", &self.inner.waiters.inside())
+            .finish()
+    }
+}
+
+/// The future that [`Lock::acquire`] returns.
+#[must_use = "futures do nothing unless polled"]
+pub struct AcquireLock {
+    lock: Lock,
+    /// From the first poll that had to wait until the lock is taken.
+    wait: Option<Wait>,
+}
+
+impl Future for AcquireLock {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let wait = match &mut this.wait {
+            Some(wait) => wait,
+            None if this.lock.try_acquire() => return Poll::Ready(()),
+            None => this.wait.insert(this.lock.inner.waiters.wait_alone()),
+        };
+        if Pin::new(wait).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.wait = None;
+        // Between the wake-up and this poll nobody else could take it: this task was in line.
+        this.lock.inner.locked.set(true);
+        Poll::Ready(())
+    }
+}
+
+impl Drop for AcquireLock {
+    fn drop(&mut self) {
+        if let Some(mut wait) = self.wait.take()
+            && wait.leave() != Departure::Outside
+            && !self.lock.locked()
+        {
+            self.lock.inner.waiters.wake_first();
+        }
+    }
+}
+
+impl fmt::Debug for AcquireLock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("AcquireLock").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! A number of permits that tasks take and give back: `asyncio.Semaphore`.
+//!
+//! A permit that is given back goes to the first in line, at once and not only when that task runs:
+//! the count of free permits never includes it. A newcomer takes a free permit only if nobody is in
+//! line, but for those who are cancelled. No permit is lost: a task that was given one and is
+//! cancelled before it runs gives it on.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::waiters::{Departure, Wait, Waiters};
+
+/// A semaphore. Clones are the same semaphore.
+#[derive(Clone)]
+pub struct Semaphore {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    value: Cell<u64>,
+    waiters: Waiters,
+}
+
+impl Semaphore {
+    /// So many permits that never run out: taking and giving back does not change them.
+    pub const UNLIMITED: u64 = u64::MAX;
+
+    /// A semaphore with `value` free permits.
+    #[must_use]
+    pub fn new(value: u64) -> Self {
+        Self::with_doomed(value, |_| false)
+    }
+
+    /// As [`new`](Self::new), passing over the doomed: see [`Waiters::with_doomed`].
+    #[must_use]
+    pub fn with_doomed(value: u64, doomed: fn(&Waker) -> bool) -> Self {
+        let inner = Inner {
+            value: Cell::new(value),
+            waiters: Waiters::with_doomed(doomed),
+        };
+        Self {
+            inner: Rc::new(inner),
+        }
+    }
+
+    /// How many permits are free. Some of them may be on the way to tasks that have not run yet.
+    #[must_use]
+    #[inline]
+    pub fn value(&self) -> u64 {
+        self.inner.value.get()
+    }
+
+    /// Changes the number of free permits, without waking anybody.
+    pub fn set_value(&self, value: u64) {
+        self.inner.value.set(value);
+    }
+
+    /// Whether a newcomer would have to wait.
+    #[must_use]
+    #[inline]
+    pub fn locked(&self) -> bool {
+        self.value() == 0 || self.inner.waiters.is_contended()
+    }
+
+    /// Takes a permit, if that can be done without waiting and without jumping the line.
+    #[must_use]
+    #[inline]
+    pub fn try_acquire(&self) -> bool {
+        let free = !self.locked();
+        if free {
+            self.add(-1);
+        }
+        free
+    }
+
+    /// A future that takes a permit. It acts, and gets in line, when it is first polled.
+    pub fn acquire(&self) -> AcquireSemaphore {
+        AcquireSemaphore {
+            semaphore: self.clone(),
+            wait: None,
+        }
+    }
+
+    /// Gives a permit back: to the first in line, if there is anybody.
+    #[inline]
+    pub fn release(&self) {
+        self.add(1);
+        self.hand_out();
+    }
+
+    /// Those in line.
+    #[must_use]
+    pub fn waiters(&self) -> &Waiters {
+        &self.inner.waiters
+    }
+
+    #[inline]
+    fn add(&self, change: i64) {
+        let value = self.value();
+        if value != Self::UNLIMITED {
+            self.set_value(value.saturating_add_signed(change));
+        }
+    }
+
+    /// Gives one free permit to the first in line; `false` if nobody is.
+    #[inline]
+    fn hand_out(&self) -> bool {
+        // Taken off before the wake-up, which may run foreign code, and put back if it is not wanted.
+        self.add(-1);
+        let woken = self.inner.waiters.wake_one();
+        if !woken {
+            self.add(1);
+        }
+        woken
+    }
+
+    /// Newcomers had to get in line behind a task that has left it now: gives out what is free.
+    fn hand_out_all(&self) {
+        while self.value() > 0 && self.hand_out() {}
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Semaphore")
+            .field("value", &self.value())
+            .field("waiters", &self.inner.waiters.inside())
+            .finish()
+    }
+}
+
+/// The future that [`Semaphore::acquire`] returns.
+#[must_use = "futures do nothing unless polled"]
+pub struct AcquireSemaphore {
+    semaphore: Semaphore,
+    /// From the first poll that had to wait until a permit is taken.
+    wait: Option<Wait>,
+}
+
+impl Future for AcquireSemaphore {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let wait = match &mut this.wait {
+            Some(wait) => wait,
+            None if this.semaphore.try_acquire() => return Poll::Ready(()),
+            None => this.wait.insert(this.semaphore.inner.waiters.wait_alone()),
+        };
+        if Pin::new(wait).poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        this.wait = None;
+        this.semaphore.hand_out_all();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for AcquireSemaphore {
+    fn drop(&mut self) {
+        let Some(mut wait) = self.wait.take() else {
+            return;
+        };
+        match wait.leave() {
+            Departure::Outside => return,
+            Departure::Waiting => {}
+            Departure::Woken => self.semaphore.add(1),
+        }
+        self.semaphore.hand_out_all();
+    }
+}
+
+impl fmt::Debug for AcquireSemaphore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("AcquireSemaphore").finish_non_exhaustive()
+    }
+}
