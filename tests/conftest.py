@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "asyncio_lacks(reason, where='', strict=True, run=True): the asyncio half fails on the "
         "versions that `where` describes, a version specifier or several",
         "debug_mode: run a coroutine test in asyncio's debug mode",
+        "alone: measures how late something happens, so nothing else may keep the machine busy",
     ):
         config.addinivalue_line("markers", line)
     # A warning that no test expects is a failure; those out of finalizers become unraisable.

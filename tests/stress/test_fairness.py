@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 
 class Busy:
     """Keeps the ready queue from ever being empty while it is entered."""
