@@ -24,8 +24,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process without what would change an interpreter's behaviour."""
+    """The environment of this process without what would change an interpreter's behaviour.
+
+    The search path stays, or programs might import another sabio than the one under test.
+    """
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    if path := os.environ.get("PYTHONPATH"):
+        env["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
     return env | {"PYTHONDONTWRITEBYTECODE": "1"} | dict(extra)
 
 
