@@ -30,10 +30,13 @@ LOOPS = ("asyncio", "sabio")
 TIMEOUT_SECONDS = 30
 #: How much longer than its own timeout a test may hang in native code before the process ends.
 GRACE_SECONDS = 30
+#: After how many tests what has survived is taken out of the collections for good.
+FREEZE_EVERY = 50
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 body_passed = pytest.StashKey[bool]()
 terminal = pytest.StashKey[int]()
+tests_since_freeze = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -126,6 +129,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # Each test ends with a collection; what exists by now need not be looked at again and again.
     gc.collect()
     gc.freeze()
+    session.stash[tests_since_freeze] = 0
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -156,6 +160,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=item.config.stash[terminal])
     yield
     faulthandler.cancel_dump_traceback_later()
+    item.session.stash[tests_since_freeze] += 1
+    if item.session.stash[tests_since_freeze] == FREEZE_EVERY:
+        # What pytest keeps of each test made every collection dearer than the one before.
+        pytest_collection_finish(item.session)
 
 
 @pytest.fixture(autouse=True)
