@@ -42,6 +42,12 @@ def factory(name: str) -> Factory:
     return cast(Factory, getattr(importlib.import_module(module), attribute))
 
 
+def install(name: str) -> None:
+    """Puts a loop's package's own locks, queues, streams and so on in the place of asyncio's, where it has any."""
+    if name == OURS:
+        importlib.import_module(OURS).install()
+
+
 def best_sleep(name: str) -> Sleep:
     """The quickest `sleep` that a loop's own package offers: asyncio's where it has none of its own."""
     module, _ = FACTORIES[name]

@@ -1,6 +1,6 @@
 """Runs every benchmark and leaves tables, raw data and a picture: `python benches/run.py [--quick]`.
 
-A full run takes about 25 minutes and writes `benchmarks.json`, `benchmarks.svg` and the figures of
+A full run takes about 40 minutes and writes `benchmarks.json`, `benchmarks.svg` and the figures of
 `benchmarks.md` into `docs/`. A quick one takes a few minutes, shows whether everything works rather than how
 fast it is, and writes into `target/benchmarks/`. Loops that are not installed are left out with a warning.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench_http
+import bench_primitives
 import bench_scheduling
 import bench_tcp
 import machine
@@ -39,6 +40,7 @@ class Question:
 
 QUESTIONS = {
     "scheduling": Question(bench_scheduling.TITLE, bench_scheduling.rows, 0.3, 0.05, needs_load=False),
+    "primitives": Question(bench_primitives.TITLE, bench_primitives.rows, 0.3, 0.05, needs_load=False),
     "tcp": Question(bench_tcp.TITLE, bench_tcp.rows, 2.0, 0.4, needs_load=True),
     "http": Question(bench_http.TITLE, bench_http.rows, 2.0, 0.4, needs_load=True),
 }

@@ -1,8 +1,7 @@
 """The bodies of the scheduling rows: plain asyncio, the same lines for every loop.
 
-Each body carries out the number of operations it is given and returns how many it counted, so that work
-which a loop did not do cannot pass for speed. `check` asks before any timing whether turns, timers and
-callbacks come in the order that asyncio's documentation promises.
+`check` asks before any timing whether turns, timers and callbacks come in the order that asyncio's documentation
+promises.
 """
 
 from __future__ import annotations
@@ -11,12 +10,10 @@ import asyncio
 import socket
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from body import Body, batches, expect
 from loops import Sleep
-
-BodyFunction = Callable[[AbstractEventLoop, int, Sleep], Awaitable[int]]
 
 TASKS = 1000
 GATHERED = 100
@@ -24,17 +21,6 @@ CALLS_A_BATCH = 1000
 TIMERS_A_BATCH = 20_000
 CANCELLED_A_BATCH = 100
 NUMERIC = ("127.0.0.1", 80)
-
-
-@dataclass(frozen=True)
-class Body:
-    """A body under the name of its row. Its counts are multiples of `step`."""
-
-    name: str
-    question: str
-    run: BodyFunction
-    step: int = 1000
-    own_sleep: bool = False
 
 
 async def call_soon_chain(loop: AbstractEventLoop, count: int, sleep: Sleep) -> int:
@@ -189,13 +175,6 @@ def _is_numeric(infos: Sequence[tuple[int, int, int, str, tuple[object, ...]]]) 
     return infos[0][4] == NUMERIC
 
 
-def batches(count: int, size: int) -> Iterator[int]:
-    """The sizes of consecutive batches that make up `count`."""
-    while count > 0:
-        yield min(count, size)
-        count -= size
-
-
 BODIES = {
     body.name: body
     for body in (
@@ -254,26 +233,21 @@ async def _check(loop: AbstractEventLoop, body: Body, sleep: Sleep) -> None:
             await sleep(0)
 
     await asyncio.gather(turns("a"), turns("b"))
-    _expect("tasks that take turns", seen, "ababab")
+    expect("tasks that take turns", seen, "ababab")
     seen.clear()
 
     for call in (loop.call_soon, loop.call_soon_threadsafe):
         for name in "abc":
             call(seen.append, name)
         await asyncio.sleep(0.001)
-        _expect(f"callbacks of {call.__name__}", seen, "abc")
+        expect(f"callbacks of {call.__name__}", seen, "abc")
         seen.clear()
 
     loop.call_later(0.015, seen.append, "b")
     loop.call_later(0.001, seen.append, "a")
     loop.call_later(0.010, seen.append, "x").cancel()
     await asyncio.sleep(0.03)
-    _expect("timers", seen, "ab")
+    expect("timers", seen, "ab")
 
     counted = await body.run(loop, body.step, sleep)
-    _expect("operations counted", [str(counted)], [str(body.step)])
-
-
-def _expect(what: str, seen: list[str], wanted: str | list[str]) -> None:
-    if seen != list(wanted):
-        raise AssertionError(f"{what}: {seen}, not {list(wanted)}")
+    expect("operations counted", [str(counted)], [str(body.step)])

@@ -27,6 +27,9 @@ SERVERS = {
     "aiohttp": "http_servers",
 }
 
+#: Servers made of more than the loop: there a package's own objects stand in the place of asyncio's.
+INSTALLED = {"streams"}
+
 #: What a server calls, with its port, once it can be connected to.
 Started = Callable[[int], None]
 Server = Callable[[Started], Coroutine[Any, Any, None]]
@@ -41,6 +44,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.cpu is not None:
         os.sched_setaffinity(0, {given.cpu})
+    if given.server in INSTALLED:
+        loops.install(given.loop)
     serve = cast(Server, getattr(importlib.import_module(SERVERS[given.server]), given.server))
     with asyncio.Runner(loop_factory=loops.factory(given.loop)) as runner:
         runner.run(serve(announce))
