@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import warnings
 import weakref
 
 import pytest
@@ -405,3 +406,16 @@ async def test_finalizer_may_finish_the_future_that_dies_with_it():
     future.set_result(Finisher())
     del future
     assert await other == "finished"
+
+
+def test_tasks_that_sleep_are_collected_with_their_loop(sabio):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        loop = sabio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)
+        task = loop.create_task(sabio.sleep(1000))
+        run_once(loop)
+        refs = [weakref.ref(task), weakref.ref(loop)]
+        del task, loop
+        gc.collect()
+        assert [ref() for ref in refs] == [None, None]

@@ -97,16 +97,23 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
         &self.poller
     }
 
-    /// Shows every source and every handle to a garbage collector's traversal. Shows nothing in the middle of
-    /// a change: whatever is held then is kept alive by whoever is changing it.
-    pub fn visit(&self, mut source: impl FnMut(&S), mut handle: impl FnMut(&H)) {
+    /// Shows every source, every handle and the waker of every future that waits to a garbage collector's
+    /// traversal. Shows nothing in the middle of a change: whatever is held then is kept alive by whoever is
+    /// changing it. The functions must not wake, clone or drop a waker.
+    pub fn visit(
+        &self,
+        mut source: impl FnMut(&S),
+        mut handle: impl FnMut(&H),
+        mut waker: impl FnMut(&TaskWaker),
+    ) {
         if let Ok(table) = self.table.try_borrow() {
-            table.visit(&mut source, &mut handle);
+            table.visit(&mut source, &mut handle, &mut waker);
         }
         if let Ok(timers) = self.timers.try_borrow() {
             for timer in timers.iter() {
-                if let Timer::Handle(timer) = timer {
-                    handle(timer);
+                match timer {
+                    Timer::Handle(timer) => handle(timer),
+                    Timer::Sleeper(sleeper) => waker(sleeper),
                 }
             }
         }

@@ -279,12 +279,16 @@ fn closing_gives_everything_back_and_closes_the_descriptors() {
     reactor.schedule(sabio_reactor::Nanos(9), "late");
     reactor.schedule(sabio_reactor::Nanos(5), "early");
 
-    let (mut sources, mut handles) = (Vec::new(), Vec::new());
-    reactor.visit(|source| sources.push(*source), |handle| handles.push(*handle));
+    let (mut sources, mut handles, mut wakers) = (Vec::new(), Vec::new(), 0);
+    reactor.visit(
+        |source| sources.push(*source),
+        |handle| handles.push(*handle),
+        |_| wakers += 1,
+    );
     handles.sort_unstable();
     assert_eq!(
-        (sources, handles),
-        (vec!["source"], vec!["early", "late", "reader", "writer"])
+        (sources, handles, wakers),
+        (vec!["source"], vec!["early", "late", "reader", "writer"], 2)
     );
 
     let closed = reactor.close();

@@ -36,6 +36,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
 
 use crate::asyncio::asyncio;
+use crate::coroutine::visit_waker;
 use crate::ffi::ContextCache;
 use crate::ffi::Outcome;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit};
@@ -176,6 +177,7 @@ impl Class for Loop {
         self.reactor.visit(
             |source| source.visit(*shared.borrow_mut()),
             |handle| Handle::visit_if_sole(handle, *shared.borrow_mut()),
+            |waker| visit_waker(*shared.borrow_mut(), waker),
         );
         self.signals.visit(visit);
         self.files.visit(visit);

@@ -229,7 +229,7 @@ impl Server {
         let mut sources = Vec::new();
         slf.event_loop
             .reactor()
-            .visit(|source| sources.push(source.clone()), |_| {});
+            .visit(|source| sources.push(source.clone()), |_| {}, |_| {});
         let transports = sources.iter().filter_map(|source| source.transport(py));
         transports
             .filter(|transport| transport.is_accepted_by(slf))

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::os::fd::RawFd;
+use std::task::Waker;
 
 use super::source::Source;
 use super::watch::Watch;
@@ -113,14 +114,21 @@ impl<S, H> Table<S, H> {
         Some(entry)
     }
 
-    /// Shows every source and every handle.
-    pub(super) fn visit(&self, source: &mut impl FnMut(&S), handle: &mut impl FnMut(&H)) {
+    /// Shows every source, every handle and every waker.
+    pub(super) fn visit(
+        &self,
+        source: &mut impl FnMut(&S),
+        handle: &mut impl FnMut(&H),
+        waker: &mut impl FnMut(&Waker),
+    ) {
         for (_, entry) in self.entries.iter() {
             match entry {
                 Entry::Source(entry) => source(&entry.source),
                 Entry::Watch(watch) => {
-                    watch.read.handle.iter().for_each(&mut *handle);
-                    watch.write.handle.iter().for_each(&mut *handle);
+                    for side in [&watch.read, &watch.write] {
+                        side.handle.iter().for_each(&mut *handle);
+                        side.waiting.iter().for_each(|waiting| waker(&waiting.waker));
+                    }
                 }
             }
         }
