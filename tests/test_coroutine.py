@@ -10,6 +10,7 @@ import warnings
 import pytest
 
 from tests.support.net import socket_pair
+from tests.support.process import run_python
 from tests.support.waiting import turns
 
 variable = contextvars.ContextVar("variable", default="unset")
@@ -414,3 +415,10 @@ async def test_sleep_of_sabio_is_seen_by_timeouts(sabio):
         async with asyncio.timeout(0.005):
             await sabio.sleep(60)
     assert asyncio.current_task().cancelling() == 0
+
+
+@pytest.mark.usefixtures("sabio")
+def test_a_coroutine_that_outlives_the_program_warns_and_the_process_ends_well() -> None:
+    done = run_python("-c", "import sabio, sys\nsys.kept = [sabio.sleep(0)]\nprint('kept')")
+    assert (done.returncode, done.stdout) == (0, "kept\n")
+    assert done.stderr in ("", "sys:1: RuntimeWarning: coroutine 'sleep' was never awaited\n")

@@ -105,7 +105,10 @@ def test_what_a_page_shows_is_what_happens(page: str, tmp_path: Path) -> None:
 
 def test_the_reference_names_everything_public(sabio: ModuleType) -> None:
     text = (ROOT / "docs/reference.md").read_text()
-    assert [name for name in sabio.__all__ if f"`sabio.{name}" not in text] == []
+    # asyncio's own objects are in asyncio's own documentation.
+    ours = [name for name in sabio.__all__ if getattr(sabio, name) is not getattr(asyncio, name, None)]
+    assert {"Loop", "run", "install"} <= set(ours)
+    assert [name for name in ours if f"`sabio.{name}" not in text] == []
 
 
 def test_the_reference_names_every_method_of_the_loop(sabio: ModuleType) -> None:

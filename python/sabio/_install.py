@@ -1,93 +1,95 @@
-"""Making sabio the process's way to get event loops: `install`, `uninstall` and the policy behind them.
+"""Making sabio the asyncio of the process: `install` and `uninstall`.
 
-asyncio makes its loops through one object, the event loop policy: `asyncio.run`, `asyncio.Runner`,
-`asyncio.new_event_loop` and `asyncio.get_event_loop` all ask it, however they were imported. `install` puts sabio's
-in its place. Invariant: `uninstall` leaves the process as `install` found it, but never takes away what somebody
-else has put there since.
+Two things are changed: the event loop policy, through which asyncio makes its loops, and the names of the asyncio
+package and its modules that sabio has native objects for (`_places`). Invariant: `uninstall` leaves the process as
+`install` found it, but never takes away what somebody else has put there since.
 """
 
 from __future__ import annotations
 
-import asyncio
+import importlib
 import sys
 import threading
-from asyncio import events, unix_events
+from collections.abc import Iterator
 from typing import Any
 
-from sabio._sabio import Loop
-
-# Policies are deprecated from 3.14: their public names warn, and the warning is not for the users of sabio.
-if sys.version_info >= (3, 14):
-    _DefaultPolicy = unix_events._DefaultEventLoopPolicy
-    _set_policy = events._set_event_loop_policy
-else:
-    _DefaultPolicy = asyncio.DefaultEventLoopPolicy
-    _set_policy = asyncio.set_event_loop_policy
+from sabio._places import NATIVE
+from sabio._policy import EventLoopPolicy, current_policy, set_policy
+from sabio._replacement import Replacements
 
 
-class EventLoopPolicy(_DefaultPolicy):
-    """asyncio's default policy with `sabio.Loop` for the loops it makes (asyncio: Policies)."""
+class _Policy:
+    """The policy that `install` has set, and the one that it replaced."""
 
-    _loop_factory = Loop
-
-
-class _Installed:
-    """What stood where `install` has put something of its own."""
-
-    def __init__(self) -> None:
-        # None as long as nobody has asked for a loop: asyncio then makes its default policy when it needs it.
-        self.replaced_policy: Any = _current_policy()
-        self.policy = EventLoopPolicy()
-        self.replaced_loop_class: Any = getattr(asyncio, "EventLoop", None)
-        _set_policy(self.policy)
-        if self.replaced_loop_class is not None:
-            _set_loop_class(Loop)
+    def __init__(self, policy: EventLoopPolicy) -> None:
+        self._replaced = current_policy()
+        self._policy = policy
+        set_policy(policy)
 
     def is_in_place(self) -> bool:
-        return _current_policy() is self.policy
+        return current_policy() is self._policy
 
     def undo(self) -> None:
         if self.is_in_place():
-            _set_policy(self.replaced_policy)
-        if self.replaced_loop_class is not None and getattr(asyncio, "EventLoop", None) is Loop:
-            _set_loop_class(self.replaced_loop_class)
+            set_policy(self._replaced)
 
 
 _lock = threading.Lock()
-_installed: _Installed | None = None
+_policy: _Policy | None = None
+_names: Replacements | None = None
 
 
 def install() -> None:
-    """Let every event loop that asyncio makes from now on, in any thread, be a `sabio.Loop`.
+    """Let every event loop that asyncio makes from now on be a `sabio.Loop`, and asyncio's names the native objects.
 
-    `asyncio.run`, `asyncio.Runner`, `asyncio.new_event_loop` and `asyncio.get_event_loop` then use sabio, and
-    `asyncio.EventLoop` (from 3.13) is `sabio.Loop`. Loops that exist or run already stay what they are. Calling it
-    again changes nothing, unless another policy was set in between: sabio's then takes its place.
+    `asyncio.run`, `asyncio.Runner`, `asyncio.new_event_loop` and `asyncio.get_event_loop` then use sabio's loops, in
+    any thread and however they were imported. The names that sabio has native objects for stand for these, in the
+    `asyncio` package and in its modules; a name that was taken with `from asyncio import ...` before stays what it
+    was, and so do loops and other objects that exist already. Both kinds work together.
+
+    May be called at any time, also while a loop runs, and in any thread. Calling it again changes nothing, unless
+    another policy was set in between: sabio's then takes its place.
     """
-    global _installed
+    global _policy, _names
     with _lock:
-        if _installed is not None:
-            if _installed.is_in_place():
-                return
-            _installed.undo()
-        _installed = _Installed()
+        if _policy is None or not _policy.is_in_place():
+            _policy = _Policy(EventLoopPolicy())
+        if _names is None:
+            _names = _put_native_names()
 
 
 def uninstall() -> None:
     """Put back what `install` replaced; without a call of `install` before it does nothing.
 
-    A policy that somebody else has set since then stays. Loops that exist already stay what they are.
+    A policy that somebody else has set since then stays, and so does what somebody else has put into asyncio. Loops
+    and other objects that exist already stay what they are.
     """
-    global _installed
+    global _policy, _names
     with _lock:
-        if _installed is not None:
-            _installed.undo()
-            _installed = None
+        if _names is not None:
+            _names.undo()
+        if _policy is not None:
+            _policy.undo()
+        _policy = _names = None
 
 
-def _current_policy() -> Any:
-    return vars(events)["_event_loop_policy"]
+def _put_native_names() -> Replacements:
+    """Replace asyncio's objects wherever a module of asyncio has them under their own name."""
+    done = Replacements()
+    for home, natives in NATIVE.items():
+        for name, native in natives.items():
+            found = vars(importlib.import_module(f"asyncio.{home}"))
+            # What this version of asyncio does not have yet is not for programs that are written for it.
+            if name not in found:
+                continue
+            original = found[name]
+            for namespace in _namespaces():
+                if namespace.get(name) is original:
+                    done.put(namespace, name, native)
+    return done
 
 
-def _set_loop_class(loop_class: Any) -> None:
-    vars(asyncio)["EventLoop"] = loop_class
+def _namespaces() -> Iterator[dict[str, Any]]:
+    for name, module in list(sys.modules.items()):
+        if module is not None and (name == "asyncio" or name.startswith("asyncio.")):
+            yield vars(module)

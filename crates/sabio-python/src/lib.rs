@@ -43,6 +43,9 @@ mod _sabio {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
+        // PyO3 asks at its first attachment whether the interpreter runs. That must not be in a finalizer that the
+        // interpreter calls while it shuts down: the answer would end the process.
+        py.detach(|| Python::attach(|_| ()));
         if !is_main_interpreter(py) {
             // CPython 3.12 and newer see to it themselves, with these words.
             return Err(PyImportError::new_err(

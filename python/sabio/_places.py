@@ -1,0 +1,39 @@
+"""Which native object stands for which name of asyncio, module by module: the one place that says so.
+
+`import sabio as asyncio` finds all of them under asyncio's names (`_namespace`). `install` puts those of `NATIVE` into
+asyncio itself (`_install`). A native object that is new needs one entry here, besides its type in the stubs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from sabio import _sabio
+from sabio._policy import EventLoopPolicy, get_event_loop
+from sabio._runner import Runner, new_event_loop, run
+
+Places = Mapping[str, Mapping[str, Any]]
+
+#: Module of asyncio -> name -> the native object, which takes the place of asyncio's wherever that is found.
+NATIVE: Places = {
+    "unix_events": {"EventLoop": _sabio.Loop},
+}
+
+#: The same for names under which asyncio keeps its own object when sabio is installed. Either that is what ours derives
+#: from or stands for, so that all objects of both kinds are instances of it, or it asks the event loop policy for a
+#: loop, which then is sabio's, and goes on doing so when somebody sets another policy.
+SABIO_ONLY: Places = {
+    "events": {
+        "Handle": _sabio.Handle,
+        "TimerHandle": _sabio.TimerHandle,
+        "get_event_loop": get_event_loop,
+        "new_event_loop": new_event_loop,
+    },
+    "futures": {"Future": _sabio.Future},
+    "runners": {"Runner": Runner, "run": run},
+    "tasks": {"Task": _sabio.Task, "sleep": _sabio.sleep},
+    # From 3.14 on the package gives this name only with a warning: see `_namespace`.
+    "unix_events": {} if sys.version_info >= (3, 14) else {"DefaultEventLoopPolicy": EventLoopPolicy},
+}
