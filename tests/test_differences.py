@@ -32,11 +32,6 @@ def one_turn(loop: AnyLoop) -> None:
 NOT_THERE_YET: dict[str, tuple[Any, ...]] = {
     "start_tls": (None, None, None),
     "create_datagram_endpoint": (asyncio.DatagramProtocol,),
-    "sock_recvfrom": (None, 1),
-    "sock_recvfrom_into": (None, bytearray(1)),
-    "sock_sendto": (None, b"", None),
-    "create_unix_connection": (asyncio.Protocol, "path"),
-    "create_unix_server": (asyncio.Protocol, "path"),
     "connect_read_pipe": (asyncio.Protocol, None),
     "connect_write_pipe": (asyncio.BaseProtocol, None),
     "subprocess_exec": (asyncio.SubprocessProtocol, "true"),

@@ -19,6 +19,7 @@ PAIRS = {
     "Loop": (sabio.Loop, unix_events._UnixSelectorEventLoop),
     "Server": (sabio._sabio.Server, asyncio.Server),
     "TCPTransport": (sabio._sabio.TCPTransport, selector_events._SelectorSocketTransport),
+    "UnixTransport": (sabio._sabio.UnixTransport, selector_events._SelectorSocketTransport),
     "Transport": (sabio._sabio.TCPTransport, transports.Transport),
     "Future": (sabio.Future, asyncio.Future),
     "Task": (sabio.Task, asyncio.Task),

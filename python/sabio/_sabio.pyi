@@ -36,6 +36,7 @@ __all__ = [
     "TCPTransport",
     "Task",
     "TimerHandle",
+    "UnixTransport",
     "__version__",
     "sleep",
 ]
@@ -155,6 +156,10 @@ class Task(asyncio.Task[_T]):
 @final
 class TCPTransport(Transport):
     """The transport of a TCP connection (asyncio: Transports). Made by the loop only."""
+
+@final
+class UnixTransport(Transport):
+    """The transport of a connection over a Unix socket (asyncio: Transports). Made by the loop only."""
 
 @final
 class Server(asyncio.Server):

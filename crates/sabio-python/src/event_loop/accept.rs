@@ -19,7 +19,7 @@ use crate::ffi::{
 };
 use crate::handle::call_in_context;
 use crate::os_error::os_error;
-use crate::transport::{Owner, Parts, address_to_python, tcp, transport_socket};
+use crate::transport::{self, Owner, Parts, address_to_python, transport_socket};
 
 /// How long a process that is out of resources stops accepting, in seconds (asyncio's `ACCEPT_RETRY_DELAY`).
 const ACCEPT_RETRY_DELAY: f64 = 1.0;
@@ -132,7 +132,7 @@ fn connected(
         server: Some(server),
         waiter: None,
     };
-    match tcp::open(py, parts) {
+    match transport::open(py, parts) {
         Ok(_) => Ok(()),
         Err(error) => not_made(py, event_loop, error, Some(&protocol)),
     }

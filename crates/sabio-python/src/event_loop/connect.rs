@@ -1,21 +1,21 @@
 //! `create_connection` and `connect_accepted_socket` (asyncio: Opening network connections): from arguments to a
-//! transport whose protocol knows of it. Until then a cancelled caller leaves nothing open.
+//! transport and its protocol.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyNotImplementedError, PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use sabio_reactor::socket::{self, Address};
-use sabio_sync::oneshot;
+use sabio_reactor::socket;
 
-use super::resolve::{Hints, Place, STREAM, interleave, resolve};
+use super::establish::{log_debug, make_transport, pair, socket_of, take_socket};
+use super::resolve::{Hints, Place, interleave, resolve};
+use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
 use super::{Loop, attempt};
-use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
-use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, context_copy_current};
-use crate::transport::{Owner, Parts, Stream, check_unused, close, tcp};
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
+use crate::transport::Owner;
 
 /// The arguments of `create_connection`.
 struct Request {
@@ -32,19 +32,6 @@ struct Request {
     happy_eyeballs_delay: Option<Obj>,
     interleave: Option<Obj>,
     all_errors: bool,
-}
-
-/// Given and not None.
-pub(super) fn given(value: Option<&Bound<'_, PyAny>>) -> Option<Obj> {
-    value.filter(|value| !value.is_none()).map(Obj::from)
-}
-
-/// Given, or this number.
-pub(super) fn or_number(py: Python<'_>, value: Option<&Bound<'_, PyAny>>, number: i32) -> PyResult<Obj> {
-    match value {
-        Some(value) => Ok(Obj::from(value)),
-        None => Ok(number.into_pyobject(py)?.into_any().into()),
-    }
 }
 
 fn parse(args: Args<'_, '_>) -> PyResult<Request> {
@@ -108,51 +95,6 @@ fn parse(args: Args<'_, '_>) -> PyResult<Request> {
         interleave: given(interleave),
         all_errors: all.map_or(Ok(false), |all| all.is_truthy())?,
     })
-}
-
-/// TypeError for a socket that `ssl` has wrapped.
-pub(super) fn check_ssl_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
-    // Whoever has made one has imported the module.
-    let modules = sock.py().import("sys")?.getattr("modules")?;
-    let ssl = modules.call_method1("get", ("ssl",))?;
-    if !ssl.is_none() && sock.is_instance(&ssl.getattr("SSLSocket")?)? {
-        return Err(PyTypeError::new_err("Socket cannot be of type SSLSocket"));
-    }
-    Ok(())
-}
-
-/// ValueError for a socket that is no stream socket.
-pub(super) fn check_stream_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
-    if sock.getattr("type")?.eq(STREAM)? {
-        return Ok(());
-    }
-    Err(PyValueError::new_err(format!(
-        "A Stream Socket was expected, got {}",
-        sock.repr()?
-    )))
-}
-
-/// ValueError for timeouts of TLS without TLS, NotImplementedError for TLS.
-pub(super) fn check_ssl(
-    method: &str,
-    ssl: bool,
-    handshake_timeout: Option<&Obj>,
-    shutdown_timeout: Option<&Obj>,
-) -> PyResult<()> {
-    if ssl {
-        return Err(PyNotImplementedError::new_err(format!("{method}(ssl=...)")));
-    }
-    for (name, value) in [
-        ("ssl_handshake_timeout", handshake_timeout),
-        ("ssl_shutdown_timeout", shutdown_timeout),
-    ] {
-        if value.is_some() {
-            return Err(PyValueError::new_err(format!(
-                "{name} is only meaningful with ssl"
-            )));
-        }
-    }
-    Ok(())
 }
 
 impl Request {
@@ -255,79 +197,6 @@ async fn connect(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -
     attempt::connect(event_loop, &infos, local.as_deref(), delay, request.all_errors).await
 }
 
-/// Closes a transport whose maker did not come to hand it out.
-struct Unclaimed(Option<Ref<Stream>>);
-
-impl Drop for Unclaimed {
-    fn drop(&mut self) {
-        if let Some(transport) = self.0.take() {
-            Python::attach(|py| {
-                if let Err(error) = close::close(&transport, py) {
-                    error.write_unraisable(py, Some(transport.bind(py)));
-                }
-            });
-        }
-    }
-}
-
-/// Takes over a user's socket.
-///
-/// # Errors
-/// RuntimeError if another transport owns its descriptor, OSError if it is closed.
-fn take_socket(py: Python<'_>, event_loop: &Ref<Loop>, sock: &Obj) -> PyResult<Owner> {
-    let bound = sock.bind(py);
-    bound.call_method1("setblocking", (false,))?;
-    let fd: RawFd = bound.call_method0("fileno")?.extract()?;
-    check_unused(event_loop, bound, fd)?;
-    Ok(Owner::Socket(sock.clone(), fd))
-}
-
-/// Makes protocol and transport and waits until `connection_made` was called: `(transport, protocol)`.
-async fn make_transport(
-    event_loop: &Ref<Loop>,
-    owner: Owner,
-    peer: Option<Address>,
-    protocol_factory: &Obj,
-) -> PyResult<(Ref<Stream>, Obj)> {
-    let (waiter, made) = oneshot::channel();
-    let (transport, protocol) = Python::attach(|py| {
-        let protocol = match protocol_factory.bind(py).call0() {
-            Ok(protocol) => Obj::from(protocol),
-            Err(error) => {
-                if let Owner::Socket(socket, _) = &owner {
-                    socket.bind(py).call_method0("close")?;
-                }
-                return Err(error);
-            }
-        };
-        let parts = Parts {
-            event_loop,
-            owner,
-            peer,
-            protocol: protocol.clone(),
-            context: context_copy_current(py)?,
-            server: None,
-            waiter: Some(waiter),
-        };
-        PyResult::Ok((tcp::open(py, parts)?, protocol))
-    })?;
-    let mut unclaimed = Unclaimed(Some(transport.clone()));
-    // The sender can only be dropped unused by a loop that is closed, whose tasks are not stepped any more.
-    let _ = made.await;
-    unclaimed.0 = None;
-    Ok((transport, protocol))
-}
-
-fn log_debug(py: Python<'_>, event_loop: &Ref<Loop>, format: &str, args: &[&Obj]) -> PyResult<()> {
-    if event_loop.debug() {
-        let mut all = vec![format.into_pyobject(py)?.into_any()];
-        all.extend(args.iter().map(|arg| arg.bind(py).clone()));
-        let all = pyo3::types::PyTuple::new(py, all)?;
-        asyncio(py)?.logger.bind(py).call_method1("debug", all)?;
-    }
-    Ok(())
-}
-
 fn create_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = parse(args)?;
     let event_loop = slf.clone();
@@ -350,16 +219,13 @@ fn create_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         Python::attach(|py| {
             if event_loop.debug() {
                 let none = Obj::none(py);
-                let sock = transport
-                    .bind(py)
-                    .call_method1("get_extra_info", ("socket",))?
-                    .into();
+                let sock = socket_of(py, &transport)?;
                 let host = request.host.as_ref().unwrap_or(&none);
                 let port = request.port.as_ref().unwrap_or(&none);
                 let args = [&sock, host, port, transport.as_obj(), &protocol];
                 log_debug(py, &event_loop, "%r connected to %s:%r: (%r, %r)", &args)?;
             }
-            Ok((transport.bind(py), protocol.bind(py)).into_pyobject(py)?.into())
+            pair(py, &transport, &protocol)
         })
     })
 }
@@ -401,14 +267,11 @@ fn connect_accepted_socket(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj>
         let (transport, protocol) = make_transport(&event_loop, owner, peer, &factory).await?;
         Python::attach(|py| {
             if event_loop.debug() {
-                let sock = transport
-                    .bind(py)
-                    .call_method1("get_extra_info", ("socket",))?
-                    .into();
+                let sock = socket_of(py, &transport)?;
                 let args = [&sock, transport.as_obj(), &protocol];
                 log_debug(py, &event_loop, "%r handled: (%r, %r)", &args)?;
             }
-            Ok((transport.bind(py), protocol.bind(py)).into_pyobject(py)?.into())
+            pair(py, &transport, &protocol)
         })
     })
 }

@@ -7,9 +7,9 @@ use sabio_sync::yield_now;
 
 use super::Loop;
 use super::attempt::bind_error;
-use super::connect::{check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
 use super::resolve::{Hints, INTERNET, INTERNET_6, Info, Place, resolve};
 use super::server::{Server, stop_serving};
+use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;

@@ -13,6 +13,7 @@ use sabio_reactor::{Interest, Token};
 use sabio_sync::yield_now;
 
 use super::Loop;
+use super::socket_file::SocketFile;
 use crate::asyncio::asyncio;
 use crate::coroutine::{create, create_with};
 use crate::ffi::{
@@ -39,6 +40,8 @@ pub(crate) struct Server {
     waiters: ObjCell,
     serving: Cell<bool>,
     serving_forever: ObjCell,
+    /// What the socket has left in the file system and is to be removed with it.
+    file: RefCell<Option<SocketFile>>,
 }
 
 static SERVER: ClassCell = ClassCell::new();
@@ -59,6 +62,11 @@ impl Class for Server {
         visit.obj(&self.context);
         visit.slot(&self.waiters);
         visit.slot(&self.serving_forever);
+        if let Ok(file) = self.file.try_borrow()
+            && let Some(file) = &*file
+        {
+            file.visit(visit);
+        }
     }
 
     fn clear(&self) {
@@ -89,8 +97,20 @@ impl Server {
             waiters: ObjCell::new(Some(PyList::empty(py).into())),
             serving: Cell::new(false),
             serving_forever: ObjCell::new(None),
+            file: RefCell::new(None),
         };
         Ref::create_as(CLASS.get(py)?.bind(py).cast::<PyType>()?, server)
+    }
+
+    /// Names the file that is removed when the server is closed.
+    pub(super) fn set_file(&self, file: Option<SocketFile>) {
+        self.file.replace(file);
+    }
+
+    /// Removes the file, once.
+    fn remove_file(&self, py: Python<'_>) -> PyResult<()> {
+        let file = self.file.take();
+        file.map_or(Ok(()), |file| file.remove(py))
     }
 
     /// How many connections may wait to be accepted.
@@ -213,6 +233,7 @@ impl Server {
             socket?.call_method0("close")?;
         }
         drop(sources);
+        slf.remove_file(py)?;
         slf.serving.set(false);
         if let Some(future) = slf.serving_forever.take()
             && !call_method(py, &future, &names(py)?.done, &[])?
@@ -281,6 +302,7 @@ pub(super) fn stop_serving(event_loop: &Ref<Loop>, socket: &Bound<'_, PyAny>) ->
         Some(Source::Listener(server, index)) => {
             let token = server.listeners.borrow().get(index).copied();
             drop(token.and_then(|token| event_loop.reactor().deregister(token)));
+            server.remove_file(py)?;
         }
         _ => {
             event_loop.bind(py).call_method1("remove_reader", (socket,))?;

@@ -42,14 +42,6 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
             "$self, protocol_factory, local_addr=None, remote_addr=None, *, family=0, proto=0, flags=0, \
              reuse_port=None, allow_broadcast=None, sock=None"
         ) "Make a datagram transport.",
-        "create_unix_connection" (
-            "$self, protocol_factory, path=None, *, ssl=None, sock=None, server_hostname=None, \
-             ssl_handshake_timeout=None, ssl_shutdown_timeout=None"
-        ) "Connect to a Unix socket.",
-        "create_unix_server" (
-            "$self, protocol_factory, path=None, *, sock=None, backlog=100, ssl=None, ssl_handshake_timeout=None, \
-             ssl_shutdown_timeout=None, start_serving=True, cleanup_socket=True"
-        ) "Serve on a Unix socket.",
         "connect_read_pipe" ("$self, protocol_factory, pipe") "Read from a pipe.",
         "connect_write_pipe" ("$self, protocol_factory, pipe") "Write to a pipe.",
         "subprocess_exec" (
@@ -66,8 +58,5 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
             "$self, transport, protocol, sslcontext, *, server_side=False, server_hostname=None, \
              ssl_handshake_timeout=None, ssl_shutdown_timeout=None"
         ) "Upgrade a transport to TLS.",
-        "sock_recvfrom" ("$self, sock, bufsize") "Receive a datagram.",
-        "sock_recvfrom_into" ("$self, sock, buf, nbytes=0") "Receive a datagram into a buffer.",
-        "sock_sendto" ("$self, sock, data, address") "Send a datagram.",
     );
 }

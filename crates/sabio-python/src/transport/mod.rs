@@ -2,7 +2,8 @@
 //!
 //! `stream` is the one state machine that all stream transports share, split by behaviour: `read`, `write` (corked,
 //! over `queue`), `flow` (pausing the protocol), `close` (the one way in which a transport ends), `extra` (what can be
-//! asked about it). `descriptor` is the one owner of the descriptor. `tcp` holds what is particular to TCP.
+//! asked about it). `descriptor` is the one owner of the descriptor. `tcp` and `unix` hold what is
+//! particular to each.
 //!
 //! Invariants: a descriptor is deregistered from the reactor in the same function that closes it; `connection_made`
 //! is the first and `connection_lost` the last call that a protocol gets, each once; no borrow of a transport's state
@@ -16,11 +17,13 @@ mod flow;
 mod queue;
 mod read;
 mod stream;
-pub(crate) mod tcp;
+mod tcp;
+mod unix;
 mod write;
 
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
+use sabio_reactor::socket::Address;
 
 use crate::event_loop::Loop;
 use crate::event_loop::accept;
@@ -106,10 +109,22 @@ impl Source {
     }
 }
 
+/// A new transport on a connected stream socket, of the class for its family.
+///
+/// # Errors
+/// What is wrong with the protocol or the descriptor, which is closed then; RuntimeError when the loop is closed.
+pub(crate) fn open(py: Python<'_>, parts: Parts<'_>) -> PyResult<Ref<Stream>> {
+    match &parts.peer {
+        Some(Address::UnixPath(_) | Address::UnixAbstract(_) | Address::Unnamed) => unix::open(py, parts),
+        _ => tcp::open(py, parts),
+    }
+}
+
 /// Builds the classes.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     read::init(module.py())?;
     extra::init(module.py())?;
     stream::init(module)?;
-    tcp::init(module)
+    tcp::init(module)?;
+    unix::init(module)
 }

@@ -9,11 +9,11 @@ use crate::ffi::{Global, Obj, Ref};
 
 static CLASS: Global<Obj> = Global::new();
 
-/// A new TCP transport (or one on any other stream socket that a user has connected): see [`Stream`].
+/// A new TCP transport, or one on a socket of whatever other kind that a user has connected: see [`Stream`].
 ///
 /// # Errors
 /// What is wrong with the protocol or the descriptor, which is closed then; RuntimeError when the loop is closed.
-pub(crate) fn open(py: Python<'_>, parts: Parts<'_>) -> PyResult<Ref<Stream>> {
+pub(super) fn open(py: Python<'_>, parts: Parts<'_>) -> PyResult<Ref<Stream>> {
     // As asyncio does; other kinds of sockets know no such option, and a connection that is gone is noticed later.
     let _ = parts.owner.borrow().and_then(|fd| socket::set_nodelay(fd, true));
     let class = CLASS.get(py)?.bind(py).cast::<PyType>()?;

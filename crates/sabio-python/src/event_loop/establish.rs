@@ -1,0 +1,99 @@
+//! From a connected descriptor to a transport whose protocol knows of it. Until then a cancelled caller leaves nothing
+//! open.
+
+use std::os::fd::RawFd;
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use sabio_reactor::socket::Address;
+use sabio_sync::oneshot;
+
+use super::Loop;
+use crate::asyncio::asyncio;
+use crate::ffi::{Obj, Ref, context_copy_current};
+use crate::transport::{self, Owner, Parts, Stream, check_unused, close};
+
+/// Closes a transport whose maker did not come to hand it out.
+struct Unclaimed(Option<Ref<Stream>>);
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(transport) = self.0.take() {
+            Python::attach(|py| {
+                if let Err(error) = close::close(&transport, py) {
+                    error.write_unraisable(py, Some(transport.bind(py)));
+                }
+            });
+        }
+    }
+}
+
+/// Takes over a user's socket.
+///
+/// # Errors
+/// RuntimeError if another transport owns its descriptor, OSError if it is closed.
+pub(super) fn take_socket(py: Python<'_>, event_loop: &Ref<Loop>, sock: &Obj) -> PyResult<Owner> {
+    let bound = sock.bind(py);
+    bound.call_method1("setblocking", (false,))?;
+    let fd: RawFd = bound.call_method0("fileno")?.extract()?;
+    check_unused(event_loop, bound, fd)?;
+    Ok(Owner::Socket(sock.clone(), fd))
+}
+
+/// Makes protocol and transport and waits until `connection_made` was called: `(transport, protocol)`.
+pub(super) async fn make_transport(
+    event_loop: &Ref<Loop>,
+    owner: Owner,
+    peer: Option<Address>,
+    protocol_factory: &Obj,
+) -> PyResult<(Ref<Stream>, Obj)> {
+    let (waiter, made) = oneshot::channel();
+    let (transport, protocol) = Python::attach(|py| {
+        let protocol = match protocol_factory.bind(py).call0() {
+            Ok(protocol) => Obj::from(protocol),
+            Err(error) => {
+                if let Owner::Socket(socket, _) = &owner {
+                    socket.bind(py).call_method0("close")?;
+                }
+                return Err(error);
+            }
+        };
+        let parts = Parts {
+            event_loop,
+            owner,
+            peer,
+            protocol: protocol.clone(),
+            context: context_copy_current(py)?,
+            server: None,
+            waiter: Some(waiter),
+        };
+        PyResult::Ok((transport::open(py, parts)?, protocol))
+    })?;
+    let mut unclaimed = Unclaimed(Some(transport.clone()));
+    // The sender can only be dropped unused by a loop that is closed, whose tasks are not stepped any more.
+    let _ = made.await;
+    unclaimed.0 = None;
+    Ok((transport, protocol))
+}
+
+pub(super) fn log_debug(py: Python<'_>, event_loop: &Ref<Loop>, format: &str, args: &[&Obj]) -> PyResult<()> {
+    if event_loop.debug() {
+        let mut all = vec![format.into_pyobject(py)?.into_any()];
+        all.extend(args.iter().map(|arg| arg.bind(py).clone()));
+        let all = PyTuple::new(py, all)?;
+        asyncio(py)?.logger.bind(py).call_method1("debug", all)?;
+    }
+    Ok(())
+}
+
+/// The socket of a transport, as messages name it.
+pub(super) fn socket_of(py: Python<'_>, transport: &Ref<Stream>) -> PyResult<Obj> {
+    let socket = transport.bind(py).call_method1("get_extra_info", ("socket",))?;
+    Ok(socket.into())
+}
+
+/// `(transport, protocol)`.
+pub(super) fn pair(py: Python<'_>, transport: &Ref<Stream>, protocol: &Obj) -> PyResult<Obj> {
+    let pair = (transport.bind(py), protocol.bind(py)).into_pyobject(py)?;
+    Ok(pair.into())
+}

@@ -1,0 +1,363 @@
+//! `create_unix_connection` and `create_unix_server` (asyncio: Opening network connections, Creating network servers):
+//! stream sockets with a path or an abstract name instead of a host and a port (unix(7)).
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use pyo3::exceptions::{PyAssertionError, PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyList, PyString};
+use sabio_reactor::socket::{self, Address, Connect};
+use sabio_sync::yield_now;
+
+use super::Loop;
+use super::establish::{log_debug, make_transport, pair, socket_of, take_socket};
+use super::resolve::STREAM;
+use super::server::Server;
+use super::socket_file::{SocketFile, remove_stale};
+use super::stream_arguments::{check_ssl, given};
+use crate::asyncio::asyncio;
+use crate::coroutine::create;
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
+use crate::os_error::{os_error, with_message};
+use crate::transport::Owner;
+
+/// `AF_UNIX` and `EADDRINUSE` of Linux.
+const UNIX: i32 = 1;
+const ADDRESS_IN_USE: i32 = 98;
+
+/// So many bytes fit into an address, without the 0 that ends a path.
+const MAX_PATH: usize = 107;
+
+/// Whether the server removes its socket's file when it is closed, if nobody says: asyncio does from 3.13.
+const CLEANUP_BY_DEFAULT: bool = cfg!(Py_3_13);
+
+/// The arguments of `create_unix_connection`.
+struct Connection {
+    protocol_factory: Obj,
+    path: Option<Obj>,
+    ssl: Option<Obj>,
+    sock: Option<Obj>,
+    server_hostname: Option<Obj>,
+    ssl_handshake_timeout: Option<Obj>,
+    ssl_shutdown_timeout: Option<Obj>,
+}
+
+impl Connection {
+    fn parse(args: Args<'_, '_>) -> PyResult<Connection> {
+        let py = args.py();
+        let signature = Signature {
+            function: "create_unix_connection",
+            parameters: [
+                "protocol_factory",
+                "path",
+                "ssl",
+                "sock",
+                "server_hostname",
+                "ssl_handshake_timeout",
+                "ssl_shutdown_timeout",
+            ],
+            required: 1,
+            positional: 2,
+        };
+        let [factory, path, ssl, sock, hostname, handshake, shutdown] = args.parse(&signature)?;
+        Ok(Connection {
+            protocol_factory: factory.map_or_else(|| Obj::none(py), Obj::from),
+            path: given(path),
+            ssl: given(ssl),
+            sock: given(sock),
+            server_hostname: given(hostname),
+            ssl_handshake_timeout: given(handshake),
+            ssl_shutdown_timeout: given(shutdown),
+        })
+    }
+
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        let ssl = match &self.ssl {
+            Some(ssl) => ssl.bind(py).is_truthy()?,
+            None => false,
+        };
+        if let Some(hostname) = &self.server_hostname {
+            if !hostname.bind(py).is_instance_of::<PyString>() {
+                return Err(PyAssertionError::new_err("server_hostname must be a str or None"));
+            }
+            if !ssl {
+                return Err(PyValueError::new_err(
+                    "server_hostname is only meaningful with ssl",
+                ));
+            }
+        } else if ssl {
+            return Err(PyValueError::new_err(
+                "you have to pass server_hostname when using ssl",
+            ));
+        }
+        check_ssl(
+            "create_unix_connection",
+            ssl,
+            self.ssl_handshake_timeout.as_ref(),
+            self.ssl_shutdown_timeout.as_ref(),
+        )?;
+        match (&self.path, &self.sock) {
+            (Some(_), Some(_)) => Err(path_and_sock()),
+            (Some(_), None) => Ok(()),
+            (None, Some(sock)) => check_unix_socket(sock.bind(py)),
+            (None, None) => Err(PyValueError::new_err("no path and sock were specified")),
+        }
+    }
+
+    /// The address that the path or the abstract name (which begins with a 0) stands for.
+    ///
+    /// # Errors
+    /// TypeError for what is no path, OSError for one that does not fit into an address, ValueError for a 0 inside.
+    fn address(&self, py: Python<'_>) -> PyResult<Address> {
+        let path = self.path.clone().unwrap_or_else(|| Obj::none(py));
+        let encoded = py.import("os")?.call_method1("fsencode", (path.bind(py),))?;
+        let bytes = encoded.cast::<PyBytes>()?.as_bytes();
+        match bytes {
+            [] => Ok(Address::Unnamed),
+            [0, name @ ..] if name.len() <= MAX_PATH => Ok(Address::UnixAbstract(name.to_vec())),
+            _ if bytes.len() > MAX_PATH => Err(PyOSError::new_err("AF_UNIX path too long")),
+            _ if bytes.contains(&0) => Err(PyValueError::new_err("embedded null byte")),
+            _ => Ok(Address::UnixPath(bytes.to_vec())),
+        }
+    }
+}
+
+fn path_and_sock() -> PyErr {
+    PyValueError::new_err("path and sock can not be specified at the same time")
+}
+
+/// ValueError for anything else than a stream socket of the family.
+fn check_unix_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    if sock.getattr("family")?.eq(UNIX)? && sock.getattr("type")?.eq(STREAM)? {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "A UNIX Domain Stream Socket was expected, got {}",
+        sock.repr()?
+    )))
+}
+
+/// A connected socket.
+///
+/// # Errors
+/// OSError of socket(2) and connect(2), `EAGAIN` among them: the server's queue is full, and nothing would tell when
+/// it no longer is.
+async fn connect(event_loop: &Ref<Loop>, address: &Address) -> PyResult<OwnedFd> {
+    let fd = socket::socket(UNIX, STREAM, 0).map_err(os_error)?;
+    let connecting = socket::connect(&fd, address).map_err(os_error)?;
+    // A signal may have interrupted the call.
+    if connecting == Connect::InProgress {
+        let writable = event_loop.reactor().writable(fd.as_raw_fd()).await;
+        writable
+            .and_then(|()| socket::take_error(&fd))
+            .map_err(os_error)?;
+    }
+    Ok(fd)
+}
+
+fn create_unix_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let request = Connection::parse(args)?;
+    let event_loop = slf.clone();
+    create(args.py(), "Loop.create_unix_connection", async move {
+        Python::attach(|py| request.check(py))?;
+        let owner = match &request.sock {
+            Some(sock) => Python::attach(|py| take_socket(py, &event_loop, sock))?,
+            None => {
+                let address = Python::attach(|py| request.address(py))?;
+                Owner::Fd(connect(&event_loop, &address).await?)
+            }
+        };
+        let peer = owner.borrow().and_then(socket::peer_address).ok();
+        let (transport, protocol) =
+            make_transport(&event_loop, owner, peer, &request.protocol_factory).await?;
+        Python::attach(|py| {
+            if event_loop.debug() {
+                let none = Obj::none(py);
+                let sock = socket_of(py, &transport)?;
+                let path = request.path.as_ref().unwrap_or(&none);
+                let args = [&sock, path, transport.as_obj(), &protocol];
+                log_debug(py, &event_loop, "%r connected to %r: (%r, %r)", &args)?;
+            }
+            pair(py, &transport, &protocol)
+        })
+    })
+}
+
+/// The arguments of `create_unix_server`.
+struct Listening {
+    protocol_factory: Obj,
+    path: Option<Obj>,
+    sock: Option<Obj>,
+    backlog: i32,
+    ssl: Option<Obj>,
+    ssl_handshake_timeout: Option<Obj>,
+    ssl_shutdown_timeout: Option<Obj>,
+    start_serving: bool,
+    cleanup_socket: bool,
+}
+
+impl Listening {
+    fn parse(args: Args<'_, '_>) -> PyResult<Listening> {
+        let py = args.py();
+        let signature = Signature {
+            function: "create_unix_server",
+            parameters: [
+                "protocol_factory",
+                "path",
+                "sock",
+                "backlog",
+                "ssl",
+                "ssl_handshake_timeout",
+                "ssl_shutdown_timeout",
+                "start_serving",
+                "cleanup_socket",
+            ],
+            required: 1,
+            positional: 2,
+        };
+        let [
+            factory,
+            path,
+            sock,
+            backlog,
+            ssl,
+            handshake,
+            shutdown,
+            start,
+            cleanup,
+        ] = args.parse(&signature)?;
+        let truth = |value: Option<&Bound<'_, PyAny>>, default: bool| match value {
+            Some(value) => value.is_truthy(),
+            None => Ok(default),
+        };
+        Ok(Listening {
+            protocol_factory: factory.map_or_else(|| Obj::none(py), Obj::from),
+            path: given(path),
+            sock: given(sock),
+            backlog: backlog.map_or(Ok(100), |backlog| backlog.extract())?,
+            ssl: given(ssl),
+            ssl_handshake_timeout: given(handshake),
+            ssl_shutdown_timeout: given(shutdown),
+            start_serving: truth(start, true)?,
+            cleanup_socket: truth(cleanup, CLEANUP_BY_DEFAULT)?,
+        })
+    }
+
+    fn check(&self, py: Python<'_>) -> PyResult<()> {
+        let ssl = match &self.ssl {
+            Some(ssl) if ssl.bind(py).is_instance_of::<PyBool>() => {
+                return Err(PyTypeError::new_err("ssl argument must be an SSLContext or None"));
+            }
+            Some(ssl) => ssl.bind(py).is_truthy()?,
+            None => false,
+        };
+        check_ssl(
+            "create_unix_server",
+            ssl,
+            self.ssl_handshake_timeout.as_ref(),
+            self.ssl_shutdown_timeout.as_ref(),
+        )?;
+        match (&self.path, &self.sock) {
+            (Some(_), Some(_)) => Err(path_and_sock()),
+            (Some(_), None) => Ok(()),
+            (None, Some(sock)) => check_unix_socket(sock.bind(py)),
+            (None, None) => Err(PyValueError::new_err(
+                "path was not specified, and no sock specified",
+            )),
+        }
+    }
+
+    /// The bound socket.
+    fn socket<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(path) = &self.path else {
+            return match &self.sock {
+                Some(sock) => Ok(sock.bind(py).clone()),
+                None => Err(PyValueError::new_err(
+                    "path was not specified, and no sock specified",
+                )),
+            };
+        };
+        let path = py.import("os")?.call_method1("fspath", (path.bind(py),))?;
+        if path.len()? == 0 {
+            // Linux would choose an abstract name of its own, which nobody could know.
+            return Err(PyValueError::new_err("the path of a Unix socket is empty"));
+        }
+        let socket = py.import("socket")?.call_method1("socket", (UNIX, STREAM))?;
+        let bound = remove_stale(&path).and_then(|()| socket.call_method1("bind", (&path,)));
+        match bound {
+            Ok(_) => Ok(socket),
+            Err(error) => {
+                socket.call_method0("close")?;
+                Err(bind_error(&path, error)?)
+            }
+        }
+    }
+}
+
+/// As bind(2) failed, with the path in the message for `EADDRINUSE`.
+fn bind_error(path: &Bound<'_, PyAny>, error: PyErr) -> PyResult<PyErr> {
+    let py = path.py();
+    if error.is_instance_of::<PyOSError>(py) && error.value(py).getattr("errno")?.eq(ADDRESS_IN_USE)? {
+        let message = format!("Address {} is already in use", path.repr()?);
+        return Ok(with_message(ADDRESS_IN_USE, message));
+    }
+    Ok(error)
+}
+
+fn create_unix_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let request = Listening::parse(args)?;
+    let event_loop = slf.clone();
+    create(args.py(), "Loop.create_unix_server", async move {
+        let server = Python::attach(|py| {
+            request.check(py)?;
+            let socket = request.socket(py)?;
+            let file = if request.cleanup_socket {
+                SocketFile::of(&socket)?
+            } else {
+                None
+            };
+            socket.call_method1("setblocking", (false,))?;
+            let sockets = PyList::new(py, [socket])?;
+            let factory = request.protocol_factory.clone();
+            let server = Server::open(py, &event_loop, sockets, factory, request.backlog)?;
+            server.set_file(file);
+            if request.start_serving {
+                Server::start(&server, py)?;
+            }
+            PyResult::Ok(server)
+        })?;
+        if request.start_serving {
+            yield_now().await;
+        }
+        Python::attach(|py| {
+            if event_loop.debug() {
+                let logger = asyncio(py)?.logger.bind(py);
+                logger.call_method1("info", ("%r is serving", server.bind(py)))?;
+            }
+            Ok(server.into_obj())
+        })
+    })
+}
+
+#[cfg(Py_3_13)]
+macro_rules! unix_server_signature {
+    () => {
+        c"create_unix_server($self, protocol_factory, path=None, *, sock=None, backlog=100, ssl=None, ssl_handshake_timeout=None, ssl_shutdown_timeout=None, start_serving=True, cleanup_socket=True)\n--\n\nListen on a Unix socket: a Server. A coroutine."
+    };
+}
+#[cfg(not(Py_3_13))]
+macro_rules! unix_server_signature {
+    () => {
+        c"create_unix_server($self, protocol_factory, path=None, *, sock=None, backlog=100, ssl=None, ssl_handshake_timeout=None, ssl_shutdown_timeout=None, start_serving=True, cleanup_socket=False)\n--\n\nListen on a Unix socket: a Server. A coroutine."
+    };
+}
+
+pub(super) fn define(table: &mut MethodTable<Loop>) {
+    table
+        .method(
+            c"create_unix_connection",
+            c"create_unix_connection($self, protocol_factory, path=None, *, ssl=None, sock=None, server_hostname=None, ssl_handshake_timeout=None, ssl_shutdown_timeout=None)\n--\n\nConnect to a Unix socket: (transport, protocol). A coroutine.",
+            create_unix_connection,
+        )
+        .method(c"create_unix_server", unix_server_signature!(), create_unix_server);
+}
