@@ -18,6 +18,7 @@ use crate::ffi::{
 };
 use crate::future_core::{FutureCore, FutureLike, State};
 use crate::future_iterator::{self, Awaited};
+use crate::image;
 use crate::names::names;
 use crate::observer::Observer;
 use crate::task::Wakeup;
@@ -78,6 +79,14 @@ impl FutureLike for Future {
 /// A new future of this loop, as `loop.create_future()` gives it.
 #[inline]
 pub(crate) fn create(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<Ref<Future>> {
+    if let Some(image) = image::futures(py)
+        && event_loop.is_plain(py)
+        && !event_loop.debug()
+    {
+        let future = image.create(py, event_loop.as_obj().clone())?;
+        future.core.set_event_loop(event_loop.clone());
+        return Ok(future);
+    }
     let future = Ref::<Future>::create_uninitialised(py, event_loop.no_args(py))?;
     let kwargs = event_loop.loop_kwargs(py)?;
     asyncio(py)?

@@ -16,12 +16,14 @@ mod future_core;
 mod future_iterator;
 mod handle;
 mod idle_signal;
+mod image;
 mod interpreter;
 mod names;
 mod observer;
 mod os_error;
 mod sleep;
 mod socket_module;
+mod spawn;
 mod step;
 mod task;
 mod timer_handle;
@@ -72,6 +74,7 @@ mod _sabio {
         crate::asyncio::init(module.py())?;
         crate::interpreter::init(module.py())?;
         crate::ffi::probe(module.py())?;
+        crate::image::init(module.py())?;
         crate::socket_module::init(module.py())?;
         crate::handle::init(module)?;
         crate::future::init(module)?;
@@ -82,6 +85,8 @@ mod _sabio {
         crate::event_loop::init(module)?;
         crate::sleep::init(module)?;
         module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
+        module.setattr("_knows_tasks", crate::image::tasks(module.py()).is_some())?;
+        module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

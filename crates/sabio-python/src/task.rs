@@ -12,17 +12,18 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::asyncio::asyncio;
-use crate::event_loop::{FirstStep, Loop, Ready};
+use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, FunctionDefinition, LocalWake,
     MethodTable, Obj, ObjCell,
 };
-use crate::ffi::{Ref, Visit, call_method, call0, call1, context_copy_current, waker_table};
+use crate::ffi::{Ref, Visit, call_method, call0, call1, waker_table};
 use crate::future::{define_common, iterate};
 use crate::future_core::{FutureCore, FutureLike, State};
 use crate::future_iterator::Awaited;
 use crate::names::names;
+use crate::spawn::{Spawn, adopt};
 use crate::step;
 
 /// Where a task of one of our loops is between two steps.
@@ -185,6 +186,14 @@ impl Task {
         }
     }
 
+    /// Gives a task whose base is initialised our data.
+    #[inline]
+    pub(crate) fn set_up(&self, event_loop: &Ref<Loop>, coro: Obj, context: Obj) {
+        self.coro.set(Some(coro));
+        let _ = self.context.set(context);
+        self.core.set_event_loop(event_loop.clone());
+    }
+
     /// Ends the task with a result.
     pub(crate) fn complete(slf: &Ref<Task>, py: Python<'_>, result: &Obj) -> Outcome<()> {
         let base = &asyncio(py)?.future.set_result;
@@ -212,68 +221,6 @@ impl Task {
         slf.core.finish(slf.as_obj(), State::Cancelled, None, || {
             base.call(py, [slf.as_obj(), &message])
         })?;
-        Ok(())
-    }
-}
-
-/// What a task of one of our loops is made with.
-pub(crate) struct Spawn {
-    pub(crate) coro: Obj,
-    pub(crate) context: Option<Obj>,
-    pub(crate) name: Option<Obj>,
-    pub(crate) eager_start: bool,
-}
-
-/// A new task of this loop. TypeError if `coro` is no coroutine.
-pub(crate) fn spawn(py: Python<'_>, event_loop: &Ref<Loop>, spawn: Spawn) -> PyResult<Ref<Task>> {
-    let task = Ref::<Task>::create_uninitialised(py, event_loop.no_args(py))?;
-    adopt(py, &task, event_loop, spawn)?;
-    Ok(task)
-}
-
-/// Runs the base's initialiser, without the step that it schedules, and puts the first native step on the ready
-/// queue, or takes it at once.
-fn adopt(py: Python<'_>, task: &Ref<Task>, event_loop: &Ref<Loop>, spawn: Spawn) -> PyResult<()> {
-    let Spawn {
-        coro,
-        context,
-        name,
-        eager_start,
-    } = spawn;
-    let kwargs = match (&context, &name) {
-        (None, None) => event_loop.loop_kwargs(py)?,
-        _ => {
-            let names = names(py)?;
-            let kwargs = event_loop.loop_kwargs(py)?.copy()?;
-            if let Some(context) = &context {
-                kwargs.set_item(names.context.bind(py), context.bind(py))?;
-            }
-            if let Some(name) = &name {
-                kwargs.set_item(names.name.bind(py), name.bind(py))?;
-            }
-            kwargs
-        }
-    };
-    let args = PyTuple::new(py, [coro.bind(py)])?;
-    let outer = event_loop.expect_first_step(FirstStep::Expected);
-    let initialised = asyncio(py)?
-        .task
-        .class
-        .init(py, task.as_obj(), &args, Some(&kwargs));
-    let first_step = event_loop.expect_first_step(outer);
-    initialised?;
-    task.coro.set(Some(coro));
-    let context = match (first_step, context) {
-        (FirstStep::Dropped(context), _) | (_, Some(context)) => context,
-        // A `call_soon` that somebody put in the place of ours kept the step to itself.
-        (_, None) => context_copy_current(py)?,
-    };
-    let _ = task.context.set(context);
-    task.core.set_event_loop(event_loop.clone());
-    if eager_start && event_loop.is_running_here() {
-        step::run_eagerly(py, event_loop, task)
-    } else {
-        task.schedule(task);
         Ok(())
     }
 }

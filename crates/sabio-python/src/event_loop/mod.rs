@@ -44,7 +44,9 @@ use crate::asyncio::asyncio;
 use crate::coroutine::visit_waker;
 use crate::ffi::ContextCache;
 use crate::ffi::Outcome;
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit};
+use crate::ffi::{
+    Base, Class, ClassBuilder, ClassCell, Global, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit,
+};
 use crate::foreign::ForeignWaiter;
 use crate::handle::Handle;
 use crate::names::names;
@@ -152,6 +154,8 @@ pub(crate) struct Loop {
 }
 
 static LOOP: ClassCell = ClassCell::new();
+/// `sabio.Loop`.
+static PUBLIC: Global<Obj> = Global::new();
 
 impl Class for Loop {
     const NAME: &'static std::ffi::CStr = c"sabio._LoopCore";
@@ -376,6 +380,15 @@ impl Loop {
 }
 
 impl Ref<Loop> {
+    /// Whether it is no subclass, which might have methods of its own that the initialisers of futures call.
+    #[inline]
+    pub(crate) fn is_plain(&self, py: Python<'_>) -> bool {
+        let class: *const () = self.bind(py).get_type_ptr().cast();
+        PUBLIC
+            .get(py)
+            .is_ok_and(|public| std::ptr::eq(class, public.as_ptr().cast()))
+    }
+
     /// Before Python code runs outside of a step: no task is current afterwards.
     #[inline]
     pub(crate) fn leave_task(&self, py: Python<'_>) -> Outcome<()> {
@@ -478,6 +491,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = py
         .get_type::<PyType>()
         .call1(("Loop", (core, abstract_loop), namespace))?;
+    PUBLIC.set(py, Obj::from(&class));
     module.add("Loop", class)
 }
 

@@ -9,7 +9,8 @@ use crate::asyncio::asyncio;
 use crate::ffi::{Args, IsClass, MethodTable, Obj, Ref, set_current};
 use crate::future;
 use crate::names::names;
-use crate::task::{Spawn, Task, spawn};
+use crate::spawn::{Spawn, spawn};
+use crate::task::Task;
 
 fn create_task(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();

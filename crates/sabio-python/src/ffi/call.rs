@@ -148,6 +148,13 @@ fn with_vector<R>(args: &[Obj], body: impl FnOnce(*const *mut py_ffi::PyObject, 
     }
 }
 
+/// Whether this is the coroutine of an `async def` function.
+#[inline]
+pub(crate) fn is_coroutine_exact(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is alive; only its class is looked at.
+    unsafe { py_ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
 /// Resumes a coroutine or iterator with `value`, as `PyIter_Send` does.
 #[inline]
 pub(crate) fn send(_py: Python<'_>, coroutine: &Obj, value: &Obj) -> Outcome<Sent> {

@@ -363,6 +363,10 @@ impl<T: Class> ClassBuilder<T> {
         };
         let class = class.into_bound(py).cast_into::<PyType>()?;
         // The class must outlive every instance: this reference is never given back.
+        BUILT
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(class.as_type_ptr().addr());
         cell.class
             .store(class.clone().into_ptr().cast(), Ordering::Relaxed);
         Ok(class)

@@ -20,6 +20,7 @@ use pyo3::prelude::*;
 use super::cell::ObjCell;
 use super::context::{context_copy, context_copy_current, context_enter, context_exit};
 use super::error::Outcome;
+use super::image::words_of;
 use super::object::Obj;
 use super::visit::Visit;
 
@@ -225,14 +226,5 @@ fn find_layout(py: Python<'_>) -> PyResult<Option<Layout>> {
             Ok(Some(layout))
         }
         _ => Ok(None),
-    }
-}
-
-/// The words of an object, without what may lie behind it.
-fn words_of(object: &Obj) -> Vec<usize> {
-    // SAFETY: the object is alive, and its type says how large it is.
-    unsafe {
-        let size = (*py_ffi::Py_TYPE(object.as_ptr())).tp_basicsize as usize / size_of::<usize>();
-        std::slice::from_raw_parts(object.as_ptr().cast::<usize>(), size).to_vec()
     }
 }
