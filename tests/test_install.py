@@ -1,6 +1,7 @@
 """install(), uninstall(), and that `import sabio` alone changes nothing."""
 
 import asyncio
+import importlib
 import importlib.resources
 import sys
 import threading
@@ -34,6 +35,7 @@ def snapshot():
                 for attribute, inner in vars(value).items():
                     if not attribute.startswith("_abc_"):
                         found[module, name, attribute] = id(inner)
+        found[module, "order"] = [name for name in vars(sys.modules[module]) if name != "__warningregistry__"]
     found["threads"] = sorted(thread.name for thread in threading.enumerate())
     found["native threads"] = len(os.listdir("/proc/self/task"))
     found["descriptors"] = sorted(os.listdir("/proc/self/fd"))
@@ -216,6 +218,101 @@ def test_loops_made_before_uninstall_go_on(sabio):
     sabio.uninstall()
     assert loop.run_until_complete(kind_of_loop()) is sabio.Loop
     loop.close()
+
+
+# ---------------------------------------------------------------- names
+
+
+def places():
+    return importlib.import_module("sabio._places").NATIVE.items()
+
+
+def natives_of_this_version():
+    """Home module, name and native object of each name that this version's asyncio has."""
+    for home, natives in places():
+        for name, native in natives.items():
+            if hasattr(importlib.import_module(f"asyncio.{home}"), name):
+                yield home, name, native
+
+
+def test_installed_names_are_native_in_the_package_and_in_their_modules(installed):
+    for home, name, native in natives_of_this_version():
+        assert vars(importlib.import_module(f"asyncio.{home}"))[name] is native
+        assert getattr(asyncio, name) is native
+
+
+def test_no_module_of_the_standard_library_keeps_what_was_replaced():
+    """Imports every module whose source mentions asyncio, before and after; none may hold an old object."""
+    code = """
+import asyncio, contextlib, importlib, pathlib, re, sys, sysconfig, warnings
+warnings.simplefilter("ignore")
+library = pathlib.Path(sysconfig.get_path("stdlib"))
+found = []
+for path in library.rglob("*.py"):
+    parts = path.relative_to(library).with_suffix("").parts
+    if parts[0] in ("test", "site-packages", "dist-packages", "idlelib", "turtledemo", "lib2to3", "lib-dynload"):
+        continue
+    if parts[-1] == "__main__" or "windows" in parts[-1] or not path.is_file():
+        continue
+    if re.search(r"^\\s*(from|import)\\s+asyncio", path.read_text("utf-8", "replace"), re.M) or parts[0] == "asyncio":
+        found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+modules = []
+for name in found:
+    with contextlib.suppress(ImportError):
+        modules.append(importlib.import_module(name))
+print(len(modules) > 20, "unittest.async_case" in found)
+import sabio
+from sabio._places import NATIVE
+originals = {}
+for home, natives in NATIVE.items():
+    for name, native in natives.items():
+        original = vars(importlib.import_module(f"asyncio.{home}")).get(name)
+        if original is not None and name != "EventLoop":
+            originals[id(original)] = name
+sabio.install()
+for module in modules:
+    for name, value in vars(module).items():
+        # Private names say that they are one implementation of several: `_CTask`, `_PyFuture`.
+        if id(value) in originals and not name.startswith("_"):
+            print(module.__name__, name)
+"""
+    assert lines(code) == ["True True"]
+
+
+def test_names_this_version_does_not_have_are_not_added(installed):
+    assert [name for name in dir(asyncio) if name in installed.__all__ and name not in asyncio.__all__] in (
+        [],
+        ["TaskGroup"],  # asyncio of 3.11 forgot it
+    )
+
+
+def test_installed_objects_work_on_a_loop_of_asyncio_s(installed):
+    async def main():
+        await asyncio.sleep(0)
+        return await asyncio.sleep(0.001, type(asyncio.get_running_loop()))
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        assert runner.run(main()) is asyncio.SelectorEventLoop
+
+
+def test_install_and_uninstall_from_many_threads_while_a_loop_runs(sabio):
+    before = vars(asyncio).copy()
+
+    def switch():
+        for _ in range(50):
+            sabio.install()
+            sabio.uninstall()
+
+    async def main():
+        threads = [threading.Thread(target=switch) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            await asyncio.to_thread(thread.join)
+
+    sabio.run(main())
+    after = vars(asyncio)
+    assert {name for name in before if before[name] is not after[name]} == set()
 
 
 # ---------------------------------------------------------------- policies

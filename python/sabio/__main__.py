@@ -15,11 +15,11 @@ from sabio import __version__, _program, install
 
 _P = ParamSpec("_P")
 
-_USAGE = "usage: python -m sabio [-m MODULE | -c CODE | FILE | -] [ARGS]"
+_USAGE = "usage: python -m sabio [--legacy] [-m MODULE | -c CODE | FILE | -] [ARGS]"
 
 _HELP = f"""{_USAGE}
 
-Run an asyncio program on sabio: whatever event loop it makes is sabio's.
+Run an asyncio program on sabio: whatever event loop it makes is sabio's, and so is all of asyncio that is native.
 
   FILE        a script, or a directory or zip file with a __main__.py
   -m MODULE   a module or package, as python -m runs it
@@ -27,6 +27,7 @@ Run an asyncio program on sabio: whatever event loop it makes is sabio's.
   -           a program read from standard input
   ARGS        what the program finds in sys.argv[1:]
 
+  --legacy       bring back what asyncio has lost since Python 3.4, for old programs
   -h, --help     show this and exit
   -V, --version  show the versions of sabio and of Python and exit
 
@@ -35,6 +36,9 @@ Options of the interpreter come before: python -X dev -m sabio app.py"""
 
 def main(arguments: list[str]) -> None:
     """Run the program that the arguments name. SystemExit with status 2 if they name none."""
+    legacy = arguments[:1] == ["--legacy"]
+    if legacy:
+        arguments = arguments[1:]
     if not arguments:
         _refuse("a program to run is missing")
     first, rest = arguments[0], arguments[1:]
@@ -47,17 +51,17 @@ def main(arguments: list[str]) -> None:
         values = [first[2:], *rest] if len(first) > 2 else rest
         if not values:
             _refuse(f"argument expected for the {first} option")
-        _run(_program.run_code if first[:2] == "-c" else _program.run_module, values[0], values[1:])
+        _run(legacy, _program.run_code if first[:2] == "-c" else _program.run_module, values[0], values[1:])
     elif first == "-":
-        _run(_program.run_stdin, rest)
+        _run(legacy, _program.run_stdin, rest)
     elif first.startswith("-"):
         _refuse(f"unknown option {first}")
     else:
-        _run(_program.run_file, first, rest)
+        _run(legacy, _program.run_file, first, rest)
 
 
-def _run(program: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs) -> None:
-    install()
+def _run(legacy: bool, program: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs) -> None:
+    install(legacy=legacy)
     try:
         program(*arguments, **options)
     except SystemExit:

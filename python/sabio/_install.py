@@ -1,16 +1,15 @@
 """Making sabio the asyncio of the process: `install` and `uninstall`.
 
 Two things are changed: the event loop policy, through which asyncio makes its loops, and the names of the asyncio
-package and its modules that sabio has native objects for (`_places`). Invariant: `uninstall` leaves the process as
-`install` found it, but never takes away what somebody else has put there since.
+package and its modules that sabio has native objects for (`_places`); legacy mode changes more of them (`_legacy`).
+Invariant: `uninstall` leaves the process as `install` found it, but never takes away what somebody else has put there
+since.
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from sabio._places import NATIVE
@@ -18,28 +17,52 @@ from sabio._policy import EventLoopPolicy, current_policy, set_policy
 from sabio._replacement import Replacements
 
 
-class _Policy:
-    """The policy that `install` has set, and the one that it replaced."""
+class _Installed:
+    """What was installed, in the order in which it was."""
 
-    def __init__(self, policy: EventLoopPolicy) -> None:
-        self._replaced = current_policy()
+    def __init__(self) -> None:
+        self.is_legacy = False
+        self._policy: EventLoopPolicy | None = None
+        self._policies: list[tuple[object, EventLoopPolicy]] = []
+        self._names = [_put_native_names()]
+
+    def has_policy(self) -> bool:
+        return self._policy is not None and current_policy() is self._policy
+
+    def set_policy(self, policy: EventLoopPolicy) -> None:
+        # None stood there if nobody has asked for a loop: asyncio then makes its default policy when it needs it.
+        self._policies.append((current_policy(), policy))
         self._policy = policy
         set_policy(policy)
 
-    def is_in_place(self) -> bool:
-        return current_policy() is self._policy
+    def put_legacy(self) -> None:
+        from sabio import _legacy  # What few programs need is not imported for all.
+
+        self.is_legacy = True
+        self.set_policy(_legacy.LegacyEventLoopPolicy())
+        self._names.append(_legacy.put_names())
+
+    def renew_policy(self) -> None:
+        if self.is_legacy:
+            from sabio import _legacy
+
+            self.set_policy(_legacy.LegacyEventLoopPolicy())
+        else:
+            self.set_policy(EventLoopPolicy())
 
     def undo(self) -> None:
-        if self.is_in_place():
-            set_policy(self._replaced)
+        for names in reversed(self._names):
+            names.undo()
+        for replaced, policy in reversed(self._policies):
+            if current_policy() is policy:
+                set_policy(replaced)  # type: ignore[arg-type]
 
 
 _lock = threading.Lock()
-_policy: _Policy | None = None
-_names: Replacements | None = None
+_installed: _Installed | None = None
 
 
-def install() -> None:
+def install(*, legacy: bool = False) -> None:
     """Let every event loop that asyncio makes from now on be a `sabio.Loop`, and asyncio's names the native objects.
 
     `asyncio.run`, `asyncio.Runner`, `asyncio.new_event_loop` and `asyncio.get_event_loop` then use sabio's loops, in
@@ -47,15 +70,22 @@ def install() -> None:
     `asyncio` package and in its modules; a name that was taken with `from asyncio import ...` before stays what it
     was, and so do loops and other objects that exist already. Both kinds work together.
 
+    `legacy` brings back what asyncio has lost since Python 3.4: generators as coroutines, `asyncio.coroutine`, `loop`
+    arguments, coroutines for `asyncio.wait`, loops by `asyncio.get_event_loop()`, and old names. Each gives one
+    DeprecationWarning, when it is first used.
+
     May be called at any time, also while a loop runs, and in any thread. Calling it again changes nothing, unless
-    another policy was set in between: sabio's then takes its place.
+    another policy was set in between: sabio's then takes its place. `legacy` can be added by a later call; only
+    `uninstall` takes it away.
     """
-    global _policy, _names
+    global _installed
     with _lock:
-        if _policy is None or not _policy.is_in_place():
-            _policy = _Policy(EventLoopPolicy())
-        if _names is None:
-            _names = _put_native_names()
+        if _installed is None:
+            _installed = _Installed()
+        if legacy and not _installed.is_legacy:
+            _installed.put_legacy()
+        elif not _installed.has_policy():
+            _installed.renew_policy()
 
 
 def uninstall() -> None:
@@ -64,32 +94,20 @@ def uninstall() -> None:
     A policy that somebody else has set since then stays, and so does what somebody else has put into asyncio. Loops
     and other objects that exist already stay what they are.
     """
-    global _policy, _names
+    global _installed
     with _lock:
-        if _names is not None:
-            _names.undo()
-        if _policy is not None:
-            _policy.undo()
-        _policy = _names = None
+        if _installed is not None:
+            _installed.undo()
+            _installed = None
 
 
 def _put_native_names() -> Replacements:
-    """Replace asyncio's objects wherever a module of asyncio has them under their own name."""
     done = Replacements()
-    for home, natives in NATIVE.items():
+    for module, natives in NATIVE.items():
         for name, native in natives.items():
-            found = vars(importlib.import_module(f"asyncio.{home}"))
-            # What this version of asyncio does not have yet is not for programs that are written for it.
-            if name not in found:
-                continue
-            original = found[name]
-            for namespace in _namespaces():
-                if namespace.get(name) is original:
-                    done.put(namespace, name, native)
+            done.replace(module, name, _always(native))
     return done
 
 
-def _namespaces() -> Iterator[dict[str, Any]]:
-    for name, module in list(sys.modules.items()):
-        if module is not None and (name == "asyncio" or name.startswith("asyncio.")):
-            yield vars(module)
+def _always(native: Any) -> Callable[[Any], Any]:
+    return lambda _original: native

@@ -6,6 +6,9 @@ has put there since.
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _MISSING = object()
@@ -22,6 +25,21 @@ class Replacements:
         self._done.append((namespace, name, namespace.get(name, _MISSING), value))
         namespace[name] = value
 
+    def replace(self, home: str, name: str, make: Callable[[Any], Any]) -> None:
+        """Replace what `name` means in the module `home` of asyncio by what `make` makes of it.
+
+        In all of asyncio, wherever a module has the same object under the same name. If `home` has no such name,
+        nothing is done: what this version of asyncio does not have yet is not for programs that are written for it.
+        """
+        found = vars(importlib.import_module(f"asyncio.{home}"))
+        if name not in found:
+            return
+        original = found[name]
+        value = make(original)
+        for namespace in list(_namespaces_of_asyncio()):
+            if namespace.get(name) is original:
+                self.put(namespace, name, value)
+
     def undo(self) -> None:
         """Put back what was there, the last replacement first. A second call does nothing."""
         while self._done:
@@ -32,3 +50,9 @@ class Replacements:
                 del namespace[name]
             else:
                 namespace[name] = before
+
+
+def _namespaces_of_asyncio() -> Iterator[dict[str, Any]]:
+    for name, module in list(sys.modules.items()):
+        if module is not None and (name == "asyncio" or name.startswith("asyncio.")):
+            yield vars(module)
