@@ -10,11 +10,12 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use pyo3::exceptions::{PyStopIteration, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::prelude::*;
+use sabio_sync::Catch;
 
 use crate::asyncio::asyncio;
-use crate::ffi::{Obj, ObjCell, Sent, Visit, send};
+use crate::ffi::{Obj, ObjCell, Sent, Visit, is_cancelled_error, send};
 
 /// The coroutine's side and the future's side of one exchange. Clones share it.
 #[derive(Clone, Default)]
@@ -32,6 +33,9 @@ struct Exchange {
     catching: Cell<bool>,
     /// What was thrown there.
     thrown: Cell<Option<PyErr>>,
+    /// What the future uses while it waits: see [`Awaiter::keep`].
+    owner: ObjCell,
+    argument: ObjCell,
 }
 
 impl Awaiter {
@@ -65,10 +69,34 @@ impl Awaiter {
         .await
     }
 
+    /// Keeps objects for the future, where the garbage collector sees them.
+    pub(crate) fn keep(&self, owner: Option<Obj>, argument: Option<Obj>) {
+        self.0.owner.set(owner);
+        self.0.argument.set(argument);
+    }
+
+    /// The first of the objects that were kept. RuntimeError if the coroutine has been cleared.
+    pub(crate) fn owner(&self) -> PyResult<Obj> {
+        self.0.owner.get().ok_or_else(cleared)
+    }
+
+    /// The second of the objects that were kept. RuntimeError if the coroutine has been cleared.
+    pub(crate) fn argument(&self) -> PyResult<Obj> {
+        self.0.argument.get().ok_or_else(cleared)
+    }
+
     /// Shows what it owns.
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
-        visit.slot(&self.0.delegate);
-        visit.slot(&self.0.yielded);
+        for slot in [&self.0.delegate, &self.0.yielded, &self.0.owner, &self.0.argument] {
+            visit.slot(slot);
+        }
+    }
+
+    /// Lets go of what it owns.
+    pub(crate) fn clear(&self) {
+        self.keep(None, None);
+        self.0.yielded.set(None);
+        drop(self.take_delegate());
     }
 
     /// Lets go of the delegate, and gives it to who wants to close it.
@@ -130,6 +158,24 @@ impl Awaiter {
         self.0.delegate.set(None);
         self.0.outcome.set(Some(outcome));
         None
+    }
+}
+
+#[cold]
+fn cleared() -> PyErr {
+    PyRuntimeError::new_err("the coroutine was collected while it waited")
+}
+
+/// Cancellations come as exceptions that are thrown into the coroutine.
+impl Catch for Awaiter {
+    type Error = PyErr;
+
+    fn catch<F: Future>(&self, future: F) -> impl Future<Output = PyResult<F::Output>> {
+        Awaiter::catch(self, future)
+    }
+
+    fn is_cancellation(&self, error: &PyErr) -> bool {
+        Python::attach(|py| asyncio(py).is_ok_and(|a| is_cancelled_error(py, error, &a.cancelled_error)))
     }
 }
 

@@ -8,7 +8,7 @@
 //! Invariant: the future is taken out of the coroutine while it is polled, so no borrow is held when it calls into
 //! Python, and a coroutine that is resumed by its own future finds itself running.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future as StdFuture;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -21,13 +21,51 @@ use crate::awaiter::Awaiter;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Sent, Visit,
 };
-use crate::ffi::{local_waker, raise_stop_iteration};
+use crate::ffi::{local_waker, raise_stop_iteration, waker_target};
 use crate::foreign::ForeignWaiter;
 use crate::future_iterator::thrown;
 use crate::task::{self, Task};
 
 /// What a native coroutine runs.
 pub(crate) type BoxFuture = Pin<Box<dyn StdFuture<Output = PyResult<Obj>>>>;
+
+/// What a method does when its coroutine is first resumed: see [`create_method`]. Gets the object and the argument.
+pub(crate) type Begin = fn(Python<'_>, &Obj, Option<Obj>) -> PyResult<Begun>;
+
+/// How far a method came at once.
+pub(crate) enum Begun {
+    /// It has finished, with this result.
+    Done(Obj),
+    /// The rest of it.
+    Waits(BoxFuture),
+    /// The rest of it, which awaits Python objects or catches what is thrown.
+    Awaits(Awaiter, BoxFuture),
+}
+
+impl Begun {
+    /// The rest of the method is `future`.
+    #[inline]
+    pub(crate) fn waits(future: impl StdFuture<Output = PyResult<Obj>> + 'static) -> Begun {
+        Begun::Waits(Box::pin(future))
+    }
+
+    /// As [`Begun::waits`], with an [`Awaiter`].
+    pub(crate) fn awaits<F>(make: impl FnOnce(Awaiter) -> F) -> Begun
+    where
+        F: StdFuture<Output = PyResult<Obj>> + 'static,
+    {
+        let awaiter = Awaiter::default();
+        let future = make(awaiter.clone());
+        Begun::Awaits(awaiter, Box::pin(future))
+    }
+}
+
+/// What there is to run.
+enum Body {
+    Gone,
+    Begin(Begin),
+    Future(BoxFuture),
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -40,11 +78,13 @@ enum Life {
 /// The data of a native coroutine.
 pub(crate) struct Coroutine {
     name: &'static str,
-    future: Cell<Option<BoxFuture>>,
+    body: Cell<Body>,
     life: Cell<Life>,
-    awaiter: Option<Awaiter>,
+    awaiter: OnceCell<Awaiter>,
     /// The object whose method it is.
     owner: ObjCell,
+    /// What the method was called with.
+    argument: ObjCell,
 }
 
 static COROUTINE: ClassCell = ClassCell::new();
@@ -63,20 +103,22 @@ impl Class for Coroutine {
     }
 
     fn visit(&self, visit: &mut Visit<'_>) {
-        if let Some(awaiter) = &self.awaiter {
+        if let Some(awaiter) = self.awaiter.get() {
             awaiter.visit(visit);
         }
         visit.slot(&self.owner);
+        visit.slot(&self.argument);
     }
 
     fn clear(&self) {
-        let future = self.future.take();
+        let body = self.body.replace(Body::Gone);
         self.life.set(Life::Closed);
-        drop(future);
-        if let Some(awaiter) = &self.awaiter {
-            drop(awaiter.take_delegate());
+        drop(body);
+        if let Some(awaiter) = self.awaiter.get() {
+            awaiter.clear();
         }
         self.owner.set(None);
+        self.argument.set(None);
     }
 }
 
@@ -85,10 +127,11 @@ impl Coroutine {
     fn new(name: &'static str, future: BoxFuture, awaiter: Option<Awaiter>, owner: Option<Obj>) -> Coroutine {
         Coroutine {
             name,
-            future: Cell::new(Some(future)),
+            body: Cell::new(Body::Future(future)),
             life: Cell::new(Life::Created),
-            awaiter,
+            awaiter: awaiter.map_or_else(OnceCell::new, OnceCell::from),
             owner: ObjCell::new(owner),
+            argument: ObjCell::new(None),
         }
     }
 }
@@ -116,6 +159,28 @@ pub(crate) fn create_for(
 ) -> PyResult<Obj> {
     let coroutine = Coroutine::new(name, Box::pin(future), None, Some(owner));
     Ok(Ref::create(py, coroutine)?.into_obj())
+}
+
+/// A new coroutine of a method of `owner` that acts when it is first awaited: `begin` does what can be done at once, and
+/// only if that was not all is there a future. The coroutine keeps object and argument alive until it ends and shows
+/// them to the garbage collector; the future must hold neither, as with [`create_for`].
+#[inline]
+pub(crate) fn create_method(
+    py: Python<'_>,
+    name: &'static str,
+    owner: &Obj,
+    argument: Option<Obj>,
+    begin: Begin,
+) -> PyResult<Obj> {
+    let coroutine = Ref::create_with(py, || Coroutine {
+        name,
+        body: Cell::new(Body::Begin(begin)),
+        life: Cell::new(Life::Created),
+        awaiter: OnceCell::new(),
+        owner: ObjCell::new(Some(owner.clone())),
+        argument: ObjCell::new(argument),
+    })?;
+    Ok(coroutine.into_obj())
 }
 
 /// As [`create`], for a future that itself awaits Python objects or catches what is thrown, through the [`Awaiter`]
@@ -153,6 +218,12 @@ pub(crate) fn visit_waker(visit: &mut Visit<'_>, waker: &Waker) {
     let _ = visit.waker_of::<Task>(waker) || visit.waker_of::<ForeignWaiter>(waker);
 }
 
+/// Whether the task that a waker would wake has been cancelled and only has to run to notice it: what asyncio sees at
+/// the future that such a task waits for. A foreign task is seen to be cancelled when it runs.
+pub(crate) fn is_doomed(waker: &Waker) -> bool {
+    waker_target::<Task, _>(waker, |task| task.must_cancel().get()).unwrap_or(false)
+}
+
 /// Whether `object` is what a native coroutine yields to park the task.
 #[inline]
 pub(crate) fn is_park_marker(object: &Bound<'_, PyAny>) -> bool {
@@ -177,8 +248,20 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> PyResult
             "can't send non-None value to a just-started coroutine",
         ));
     }
-    let (future, resuming) = start(slf)?;
-    if let Some(awaiter) = &slf.awaiter
+    let (body, resuming) = start(slf)?;
+    let future = match body {
+        Body::Begin(begin) => match begin_method(slf, py, begin)? {
+            Begun::Done(result) => return Ok(Sent::Return(result)),
+            Begun::Waits(future) => future,
+            Begun::Awaits(awaiter, future) => {
+                let _ = slf.awaiter.set(awaiter);
+                future
+            }
+        },
+        Body::Future(future) => future,
+        Body::Gone => return Err(reused()),
+    };
+    if let Some(awaiter) = slf.awaiter.get()
         && let Some(sent) = awaiter.send(py, value)
     {
         suspend(slf, future);
@@ -189,24 +272,35 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> PyResult
     result
 }
 
-/// Takes the future out. RuntimeError if the coroutine has ended, ValueError if it runs.
 #[inline]
-fn start(slf: &Ref<Coroutine>) -> PyResult<(BoxFuture, Resuming<'_>)> {
+fn begin_method(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> PyResult<Begun> {
+    // Both are kept meanwhile: the coroutine may be cleared by what its method calls.
+    match slf.owner.get() {
+        Some(owner) => begin(py, &owner, slf.argument.get()),
+        None => Err(reused()),
+    }
+}
+
+#[cold]
+fn reused() -> PyErr {
+    PyRuntimeError::new_err("cannot reuse already awaited coroutine")
+}
+
+/// Takes the body out. RuntimeError if the coroutine has ended, ValueError if it runs.
+#[inline]
+fn start(slf: &Ref<Coroutine>) -> PyResult<(Body, Resuming<'_>)> {
     match slf.life.get() {
         Life::Running => return Err(PyValueError::new_err("coroutine already executing")),
-        Life::Closed => return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine")),
+        Life::Closed => return Err(reused()),
         Life::Created | Life::Suspended => {}
     }
-    let Some(future) = slf.future.take() else {
-        return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine"));
-    };
     slf.life.set(Life::Running);
-    Ok((future, Resuming(slf)))
+    Ok((slf.body.replace(Body::Gone), Resuming(slf)))
 }
 
 #[inline]
 fn suspend(slf: &Coroutine, future: BoxFuture) {
-    slf.future.set(Some(future));
+    slf.body.set(Body::Future(future));
     slf.life.set(Life::Suspended);
 }
 
@@ -230,7 +324,7 @@ fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> PyResult
             match polled {
                 Poll::Ready(result) => finished(slf, future, result),
                 Poll::Pending => {
-                    let yielded = slf.awaiter.as_ref().and_then(Awaiter::take_yielded);
+                    let yielded = slf.awaiter.get().and_then(Awaiter::take_yielded);
                     suspend(slf, future);
                     match yielded {
                         Some(yielded) => Ok(Sent::Next(yielded)),
@@ -265,7 +359,7 @@ fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> 
     if let Poll::Ready(result) = polled {
         return finished(slf, future, result);
     }
-    let yielded = slf.awaiter.as_ref().and_then(Awaiter::take_yielded);
+    let yielded = slf.awaiter.get().and_then(Awaiter::take_yielded);
     suspend(slf, future);
     match yielded {
         Some(yielded) => Ok(Sent::Next(yielded)),
@@ -276,8 +370,11 @@ fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> 
 /// `throw()`: into the Python object that is awaited or where the future catches; otherwise it drops the future and
 /// raises.
 fn throw(slf: &Ref<Coroutine>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
-    let (future, resuming) = start(slf)?;
-    let thrown = match &slf.awaiter {
+    let (body, resuming) = start(slf)?;
+    let Body::Future(future) = body else {
+        return Err(error);
+    };
+    let thrown = match slf.awaiter.get() {
         Some(awaiter) => awaiter.throw(py, error),
         None => Err(error),
     };
@@ -304,9 +401,9 @@ fn close(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
         return Err(PyValueError::new_err("coroutine already executing"));
     }
     slf.life.set(Life::Closed);
-    let future = slf.future.take();
-    let delegate = slf.awaiter.as_ref().and_then(Awaiter::take_delegate);
-    drop(future);
+    let body = slf.body.replace(Body::Gone);
+    let delegate = slf.awaiter.get().and_then(Awaiter::take_delegate);
+    drop(body);
     if let Some(delegate) = delegate
         && let Some(close) = delegate.bind(py).getattr_opt("close")?
     {
@@ -359,7 +456,7 @@ fn define(table: &mut MethodTable<Coroutine>) {
         .getter(c"cr_running", c"Whether the coroutine is being resumed.", |slf, _py| Ok(slf.life.get() == Life::Running))
         .getter(c"cr_suspended", c"Whether the coroutine waits.", |slf, _py| Ok(slf.life.get() == Life::Suspended))
         .getter(c"cr_await", c"The Python object that the coroutine awaits, or None.", |slf, _py| {
-            Ok(slf.awaiter.as_ref().and_then(Awaiter::delegate))
+            Ok(slf.awaiter.get().and_then(Awaiter::delegate))
         })
         .getter(c"cr_frame", c"None: a native coroutine has no Python frame.", |_slf, _py| Ok(()))
         .getter(c"cr_origin", c"None: not tracked.", |_slf, _py| Ok(()));

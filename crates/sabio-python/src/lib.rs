@@ -18,6 +18,7 @@ mod handle;
 mod idle_signal;
 mod image;
 mod interpreter;
+mod locks;
 mod names;
 mod observer;
 mod os_error;
@@ -84,6 +85,7 @@ mod _sabio {
         crate::transport::init(module)?;
         crate::event_loop::init(module)?;
         crate::sleep::init(module)?;
+        crate::locks::init(module)?;
         module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
         module.setattr("_knows_tasks", crate::image::tasks(module.py()).is_some())?;
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;

@@ -54,6 +54,7 @@ macro_rules! names {
 }
 
 names! {
+    acquire = "acquire",
     add_done_callback = "add_done_callback",
     blocking = "_asyncio_future_blocking",
     buffer_updated = "buffer_updated",
@@ -75,11 +76,13 @@ names! {
     getaddrinfo = "getaddrinfo",
     getnameinfo = "getnameinfo",
     gettimeout = "gettimeout",
+    locked = "locked",
     loop_ = "loop",
     name = "name",
     pause_writing = "pause_writing",
     recvfrom = "recvfrom",
     recvfrom_into = "recvfrom_into",
+    release = "release",
     result = "result",
     resume_writing = "resume_writing",
     sendto = "sendto",
@@ -90,6 +93,7 @@ names! {
     future_class = "Future",
     task_class = "Task",
     throw = "throw",
+    wait = "wait",
 }
 
 static NAMES: Global<Names> = Global::new();

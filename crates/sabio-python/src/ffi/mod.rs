@@ -54,4 +54,4 @@ pub(crate) use native::NativeFunction;
 pub(crate) use object::{IsClass, Obj, Ref};
 pub(crate) use snapshot::{Captured, ContextCache, is_sharing, probe};
 pub(crate) use visit::Visit;
-pub(crate) use waker::{LocalWake, local_waker, waker_table};
+pub(crate) use waker::{LocalWake, local_waker, waker_table, waker_target};

@@ -38,6 +38,18 @@ impl Visit<'_> {
     }
 }
 
+/// Calls `look` with the object that a waker belongs to, if it is one of `T`'s.
+#[inline]
+pub(crate) fn waker_target<T: LocalWake, R>(waker: &Waker, look: impl FnOnce(&Ref<T>) -> R) -> Option<R> {
+    if !std::ptr::eq(waker.vtable(), T::table()) {
+        return None;
+    }
+    check_attached();
+    let pointer = waker.data().cast_mut().cast();
+    // SAFETY: the table says that the data is an instance of `T`'s class, which the waker keeps alive.
+    Some(look(unsafe { Ref::from_ptr_ref(&pointer) }))
+}
+
 /// Calls `body` with a waker of `target`; the waker borrows the reference, its clones own theirs.
 #[inline]
 pub(crate) fn local_waker<T: LocalWake, R>(target: &Ref<T>, body: impl FnOnce(&Waker) -> R) -> R {

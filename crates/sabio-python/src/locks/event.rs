@@ -1,0 +1,115 @@
+//! `sabio.Event` (asyncio: Synchronization Primitives, Event).
+
+use pyo3::prelude::*;
+
+use super::binding::{self, LoopBinding, LoopBound};
+use super::{PublicClass, describe, only_parameter, owner_as, waiter, with_waiters};
+use crate::coroutine::{self, Begun, is_doomed, visit_waker};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
+
+/// The data of `sabio.Event`.
+pub(crate) struct Event {
+    state: sabio_sync::Event,
+    binding: LoopBinding,
+}
+
+static EVENT: ClassCell = ClassCell::new();
+static PUBLIC: PublicClass = PublicClass::new();
+
+impl Class for Event {
+    const NAME: &'static std::ffi::CStr = c"sabio._EventCore";
+    const SUBCLASSABLE: bool = true;
+
+    fn cell() -> &'static ClassCell {
+        &EVENT
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        self.binding.visit(visit);
+        self.state.waiters().visit(&mut |waker| visit_waker(visit, waker));
+    }
+
+    fn clear(&self) {
+        self.binding.clear();
+    }
+}
+
+impl LoopBound for Event {
+    fn binding(&self) -> &LoopBinding {
+        &self.binding
+    }
+}
+
+fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+    let event = owner_as::<Event>(py, owner)?;
+    if event.state.is_set() {
+        return Ok(Begun::Done(true.into_obj(py)?));
+    }
+    event.binding.bind(py, owner)?;
+    let waiting = event.state.wait();
+    Ok(Begun::waits(async move {
+        waiting.await;
+        Python::attach(|py| true.into_obj(py))
+    }))
+}
+
+fn repr(slf: &Ref<Event>, py: Python<'_>) -> PyResult<Obj> {
+    let state = if slf.state.is_set() { "set" } else { "unset" };
+    let state = with_waiters(state.to_owned(), slf.state.waiters());
+    describe(py, slf.as_obj(), &state)
+}
+
+fn define(table: &mut MethodTable<Event>) {
+    binding::define(table);
+    table
+        .fast_noargs(
+            c"wait",
+            c"wait($self, /)\n--\n\nWait until the event is set; gives True.",
+            |slf, py| coroutine::create_method(py, "Event.wait", slf.as_obj(), None, begin_wait),
+        )
+        .fast_noargs(
+            c"set",
+            c"set($self, /)\n--\n\nSet the event and wake everybody who waits for it.",
+            |slf, _py| {
+                slf.state.set();
+                Ok(())
+            },
+        )
+        .fast_noargs(
+            c"clear",
+            c"clear($self, /)\n--\n\nClear the event: tasks wait for the next set().",
+            |slf, _py| {
+                slf.state.clear();
+                Ok(())
+            },
+        )
+        .fast_noargs(
+            c"is_set",
+            c"is_set($self, /)\n--\n\nWhether the event is set.",
+            |slf, _py| Ok(slf.state.is_set()),
+        )
+        .getter(c"_value", c"Whether the event is set.", |slf, _py| {
+            Ok(slf.state.is_set())
+        })
+        .getter(c"_waiters", c"Who waits, at this moment.", |slf, py| {
+            waiter::list(py, slf.state.waiters())
+        });
+}
+
+/// Builds the class and adds it to the module.
+pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let core = ClassBuilder::<Event>::new(c"The native part of sabio.Event.")
+        .members(define)
+        .constructor(|_class, _args, _kwargs| {
+            Ok(Event {
+                state: sabio_sync::Event::with_doomed(is_doomed),
+                binding: LoopBinding::default(),
+            })
+        })
+        .initializer(|slf, args, kwargs| only_parameter(slf.as_obj(), None, args, kwargs).map(drop))
+        .repr(repr)
+        .build(module.py(), &Base::Object)?;
+    let doc = "A flag that tasks wait for (asyncio: Event).";
+    PUBLIC.publish(module, "Event", doc, &core)?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Lock, Event, Condition, Semaphore, BoundedSemaphore and Barrier (asyncio: Synchronization Primitives).
+//!
+//! What waiting means is pure Rust (`sabio_sync`); here it gets asyncio's face. Each class has a native core and a
+//! public class on top of the core and of asyncio's class, so `isinstance` and `issubclass` hold and programs can
+//! derive from it. Methods that wait are native coroutines, which hold the state behind an object, never the object.
+
+mod async_with;
+mod barrier;
+mod binding;
+mod condition;
+mod event;
+mod lock;
+mod semaphore;
+mod waiter;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+
+use crate::asyncio::asyncio;
+use crate::ffi::{Class, Global, Obj, Ref};
+
+/// The public class of a core.
+pub(crate) struct PublicClass(Global<Obj>);
+
+impl PublicClass {
+    pub(crate) const fn new() -> PublicClass {
+        PublicClass(Global::new())
+    }
+
+    /// Makes the class from the core (or from another public class) and asyncio's class of this name, and adds it to
+    /// the module.
+    pub(crate) fn publish<'py>(
+        &self,
+        module: &Bound<'py, PyModule>,
+        name: &str,
+        doc: &str,
+        core: &Bound<'py, PyType>,
+    ) -> PyResult<Bound<'py, PyType>> {
+        let py = module.py();
+        let theirs = py.import("asyncio.locks")?.getattr(name)?;
+        let namespace = PyDict::new(py);
+        namespace.set_item("__module__", "sabio")?;
+        namespace.set_item("__doc__", doc)?;
+        let class = py
+            .get_type::<PyType>()
+            .call1((name, (core, theirs), namespace))?
+            .cast_into::<PyType>()?;
+        self.0.set(py, Obj::from(&class));
+        module.add(name, &class)?;
+        Ok(class)
+    }
+
+    /// The class.
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyType>> {
+        Ok(self.0.get(py)?.bind(py).cast::<PyType>()?)
+    }
+
+    /// Whether the object's class is this one and no subclass, which may have replaced methods.
+    #[inline]
+    pub(crate) fn is_exact(&self, py: Python<'_>, object: &Obj) -> bool {
+        self.0
+            .get(py)
+            .is_ok_and(|class| std::ptr::eq(class.as_ptr().cast(), object.bind(py).get_type_ptr()))
+    }
+}
+
+/// The object that a coroutine's method belongs to.
+#[inline]
+fn owner_as<'a, T: Class>(py: Python<'a>, owner: &'a Obj) -> PyResult<&'a Ref<T>> {
+    Ref::<T>::downcast(owner.bind(py)).ok_or_else(|| PyTypeError::new_err("not an object of this class"))
+}
+
+/// `repr()`: what `object` says, with the state in brackets.
+fn describe(py: Python<'_>, object: &Obj, state: &str) -> PyResult<Obj> {
+    let plain = py
+        .get_type::<PyAny>()
+        .call_method1("__repr__", (object.bind(py),))?
+        .to_string();
+    let inner = plain.strip_prefix('<').unwrap_or(&plain);
+    let inner = inner.strip_suffix('>').unwrap_or(inner);
+    Ok(Obj::from(PyString::new(py, &format!("<{inner} [{state}]>"))))
+}
+
+/// The state of an object with the number of tasks inside.
+fn with_waiters(state: String, waiters: &sabio_sync::Waiters) -> String {
+    match waiters.inside() {
+        0 => state,
+        count => format!("{state}, waiters:{count}"),
+    }
+}
+
+/// The only parameter of an initialiser, or None; `self.__init__(...)` in CPython's words if the arguments are wrong.
+fn only_parameter<'py>(
+    object: &Obj,
+    parameter: Option<&str>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = args.py();
+    let class = || -> PyResult<String> { Ok(object.bind(py).get_type().name()?.to_string()) };
+    let most = usize::from(parameter.is_some());
+    if args.len() > most {
+        return Err(PyTypeError::new_err(format!(
+            "{}.__init__() takes {} but {} were given",
+            class()?,
+            if most == 0 {
+                "1 positional argument"
+            } else {
+                "from 1 to 2 positional arguments"
+            },
+            args.len() + 1
+        )));
+    }
+    let mut value = args.get_item(0).ok();
+    for (key, given) in kwargs.iter().flat_map(|kwargs| kwargs.iter()) {
+        if parameter.is_none_or(|parameter| !key.eq(parameter).unwrap_or(false)) {
+            return Err(PyTypeError::new_err(format!(
+                "{}.__init__() got an unexpected keyword argument '{key}'",
+                class()?
+            )));
+        }
+        if value.replace(given).is_some() {
+            return Err(PyTypeError::new_err(format!(
+                "{}.__init__() got multiple values for argument '{key}'",
+                class()?
+            )));
+        }
+    }
+    Ok(value)
+}
+
+/// A whole number, as Python's arithmetic takes it: also a float without a fraction. Numbers that are too large are
+/// cut, infinity to the largest. TypeError for anything else.
+fn whole_number(value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if let Ok(value) = value.extract::<i64>() {
+        return Ok(value);
+    }
+    let number: f64 = value.extract()?;
+    if number.is_finite() && number.fract() != 0.0 {
+        return Err(PyTypeError::new_err(format!(
+            "a whole number is required, not {value}"
+        )));
+    }
+    // The cast cuts what does not fit.
+    Ok(number as i64)
+}
+
+/// An exception of `asyncio.exceptions`, by name.
+fn asyncio_error(py: Python<'_>, name: &str, message: &str) -> PyErr {
+    let make = || py.import("asyncio.exceptions")?.getattr(name)?.call1((message,));
+    match make() {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
+/// The loop that runs on this thread, if one does.
+fn running_loop(py: Python<'_>) -> PyResult<Option<Obj>> {
+    let running = asyncio(py)?.events.bind(py).call_method0("_get_running_loop")?;
+    Ok((!running.is_none()).then(|| running.into()))
+}
+
+/// Builds the classes and adds the public ones to the module.
+pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    waiter::init(module.py())?;
+    async_with::init(module.py())?;
+    lock::init(module)?;
+    event::init(module)?;
+    condition::init(module)?;
+    semaphore::init(module)?;
+    barrier::init(module)
+}
