@@ -18,6 +18,14 @@ Places = Mapping[str, Mapping[str, Any]]
 
 #: Module of asyncio -> name -> the native object, which takes the place of asyncio's wherever that is found.
 NATIVE: Places = {
+    "locks": {
+        "Barrier": _sabio.Barrier,
+        "BoundedSemaphore": _sabio.BoundedSemaphore,
+        "Condition": _sabio.Condition,
+        "Event": _sabio.Event,
+        "Lock": _sabio.Lock,
+        "Semaphore": _sabio.Semaphore,
+    },
     "unix_events": {"EventLoop": _sabio.Loop},
 }
 

@@ -28,10 +28,16 @@ from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuff
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
     "Coroutine",
+    "Event",
     "Future",
     "Handle",
+    "Lock",
     "Loop",
+    "Semaphore",
     "Server",
     "TCPTransport",
     "Task",
@@ -423,3 +429,10 @@ class Loop(AbstractEventLoop):
         text: bool | None = None,
         **kwargs: Any,
     ) -> _Coro[tuple[SubprocessTransport, _ProtocolT]]: ...
+
+class Lock(asyncio.Lock): ...
+class Event(asyncio.Event): ...
+class Condition(asyncio.Condition): ...
+class Semaphore(asyncio.Semaphore): ...
+class BoundedSemaphore(Semaphore, asyncio.BoundedSemaphore): ...
+class Barrier(asyncio.Barrier): ...

@@ -306,7 +306,10 @@ impl Acquirable for Condition {
         let lock = slf.lock()?;
         match as_plain(py, &lock) {
             Some(lock) => Lock::release(lock),
-            None => Ok(drop(call_method(py, &lock, &names(py)?.release, &[])?)),
+            None => {
+                call_method(py, &lock, &names(py)?.release, &[])?;
+                Ok(())
+            }
         }
     }
 }
