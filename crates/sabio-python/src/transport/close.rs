@@ -5,10 +5,8 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::stream::Stream;
-use super::write;
+use super::shared::Transport;
 use crate::asyncio::asyncio;
-use crate::event_loop::server::Server;
 use crate::event_loop::{Loop, Ready, errors};
 use crate::ffi::{BaseKind, MethodTable, Obj, Ref, base_kind};
 use crate::handle::call_in_context;
@@ -18,13 +16,13 @@ use crate::names::names;
 ///
 /// # Errors
 /// RuntimeError when the loop is closed.
-pub(crate) fn close(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
-    if slf.closing.replace(true) {
+pub(crate) fn close<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
+    if slf.shared().closing.replace(true) {
         return Ok(());
     }
-    let flushed = write::flush_now(slf, py);
-    slf.update_interest(py)?;
-    if slf.queue.is_empty() && !slf.is_lost() {
+    let flushed = T::flush_now(slf, py);
+    T::update_interest(slf, py)?;
+    if slf.queued() == 0 && !slf.shared().is_lost() {
         lose(slf, None)?;
     }
     flushed
@@ -34,28 +32,27 @@ pub(crate) fn close(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
 ///
 /// # Errors
 /// RuntimeError when the loop is closed.
-fn force_close(slf: &Ref<Stream>, py: Python<'_>, exception: Option<Obj>) -> PyResult<()> {
-    if slf.is_lost() {
+fn force_close<T: Transport>(slf: &Ref<T>, py: Python<'_>, exception: Option<Obj>) -> PyResult<()> {
+    if slf.shared().is_lost() {
         return Ok(());
     }
-    slf.queue.clear();
-    slf.blocked.set(false);
-    slf.closing.set(true);
-    slf.update_interest(py)?;
+    slf.drop_queue();
+    slf.shared().closing.set(true);
+    T::update_interest(slf, py)?;
     lose(slf, exception)
 }
 
 /// `BaseTransport.abort`: what could not be sent yet is dropped.
-pub(crate) fn abort(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+pub(crate) fn abort<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
     // What this very callback wrote before had been sent by now if it were not corked.
-    write::flush_now(slf, py)?;
+    T::flush_now(slf, py)?;
     force_close(slf, py, None)
 }
 
 /// Calls `connection_lost` in the loop's next turn.
-fn lose(slf: &Ref<Stream>, exception: Option<Obj>) -> PyResult<()> {
-    slf.conn_lost.set(1);
-    let Some(event_loop) = slf.event_loop.get() else {
+fn lose<T: Transport>(slf: &Ref<T>, exception: Option<Obj>) -> PyResult<()> {
+    slf.shared().conn_lost.set(1);
+    let Some(event_loop) = slf.shared().event_loop.get() else {
         return Ok(());
     };
     if event_loop.is_closed() {
@@ -71,11 +68,16 @@ fn lose(slf: &Ref<Stream>, exception: Option<Obj>) -> PyResult<()> {
 /// The connection cannot go on. SystemExit and KeyboardInterrupt are given back at once, errors of the connection are
 /// only logged in debug mode, and everything else goes to the exception handler; then the connection is lost.
 #[cold]
-pub(super) fn fatal_error(slf: &Ref<Stream>, py: Python<'_>, error: PyErr, message: &str) -> PyResult<()> {
+pub(super) fn fatal_error<T: Transport>(
+    slf: &Ref<T>,
+    py: Python<'_>,
+    error: PyErr,
+    message: &str,
+) -> PyResult<()> {
     if base_kind(py, &error) == BaseKind::Exit {
         return Err(error);
     }
-    let Some(event_loop) = slf.event_loop.get() else {
+    let Some(event_loop) = slf.shared().event_loop.get() else {
         return Ok(());
     };
     let told = if error.is_instance_of::<PyOSError>(py) {
@@ -85,17 +87,17 @@ pub(super) fn fatal_error(slf: &Ref<Stream>, py: Python<'_>, error: PyErr, messa
             Ok(())
         }
     } else {
-        let protocol = slf.protocol.get().unwrap_or_else(|| Obj::none(py));
+        let protocol = slf.shared().protocol.get().unwrap_or_else(|| Obj::none(py));
         let keys = [("transport", slf.as_obj()), ("protocol", &protocol)];
         errors::report_error(py, &event_loop, message, &error, &keys)
     };
     // What was written before the error had been sent by now if it were not corked.
-    let flushed = write::flush_now(slf, py);
+    let flushed = T::flush_now(slf, py);
     let exception = Obj::from(error.into_value(py).into_bound(py));
     told.and(flushed).and(force_close(slf, py, Some(exception)))
 }
 
-fn log(slf: &Ref<Stream>, py: Python<'_>, error: &PyErr, message: &str) -> PyResult<()> {
+fn log<T: Transport>(slf: &Ref<T>, py: Python<'_>, error: &PyErr, message: &str) -> PyResult<()> {
     let kwargs = PyDict::new(py);
     kwargs.set_item("exc_info", error.value(py))?;
     asyncio(py)?
@@ -107,19 +109,19 @@ fn log(slf: &Ref<Stream>, py: Python<'_>, error: &PyErr, message: &str) -> PyRes
 
 /// Tells the protocol, closes the descriptor and lets go of everything. SystemExit and KeyboardInterrupt of the protocol
 /// come back as errors.
-pub(super) fn connection_lost(
-    slf: &Ref<Stream>,
+pub(super) fn connection_lost<T: Transport>(
+    slf: &Ref<T>,
     py: Python<'_>,
     event_loop: &Ref<Loop>,
     exception: Option<Obj>,
 ) -> PyResult<()> {
-    let told = match slf.protocol.get() {
+    let told = match slf.shared().protocol.get() {
         Some(protocol) => {
             let args = [exception.unwrap_or_else(|| Obj::none(py))];
             match protocol.bind(py).getattr(names(py)?.connection_lost.text(py)) {
                 Ok(method) => {
                     let method = Obj::from(method);
-                    call_in_context(py, &slf.context, &method, &args)
+                    call_in_context(py, &slf.shared().context, &method, &args)
                         .map(|_| ())
                         .or_else(|error| errors::call_failed(py, event_loop, &method, &args, error))
                 }
@@ -128,17 +130,14 @@ pub(super) fn connection_lost(
         }
         None => Ok(()),
     };
-    let closed = slf.descriptor.close(py, Some(event_loop));
-    slf.protocol.set(None);
-    let detached = match slf.server.take() {
-        Some(server) => Server::detach(&server, py),
-        None => Ok(()),
-    };
-    slf.event_loop.set(None);
-    told.and(closed).and(detached)
+    let closed = slf.shared().descriptor.close(py, Some(event_loop));
+    slf.shared().protocol.set(None);
+    let ended = slf.ended(py);
+    slf.shared().event_loop.set(None);
+    told.and(closed).and(ended)
 }
 
-pub(super) fn define(table: &mut MethodTable<Stream>) {
+pub(super) fn define<T: Transport>(table: &mut MethodTable<T>) {
     table
         .fast_noargs(
             c"close",
@@ -153,7 +152,7 @@ pub(super) fn define(table: &mut MethodTable<Stream>) {
         .fast_noargs(
             c"is_closing",
             c"is_closing($self, /)\n--\n\nWhether the transport is closing or closed.",
-            |slf, _py| Ok(slf.closing.get()),
+            |slf, _py| Ok(slf.shared().closing.get()),
         )
         .fast_onearg(
             c"_force_close",
@@ -169,11 +168,11 @@ pub(super) fn define(table: &mut MethodTable<Stream>) {
         .getter(
             c"_closing",
             c"Whether the transport is closing or closed.",
-            |slf, _py| Ok(slf.closing.get()),
+            |slf, _py| Ok(slf.shared().closing.get()),
         )
         .getter(
             c"_conn_lost",
             c"Not 0 once connection_lost() is certain to come; counts the writes since.",
-            |slf, _py| Ok(slf.conn_lost.get() as usize),
+            |slf, _py| Ok(slf.shared().conn_lost.get() as usize),
         );
 }

@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 use sabio_reactor::socket::Address;
 
 use super::address::address_to_python;
-use super::stream::Stream;
+use super::shared::{Shared, Transport};
 use crate::ffi::{Args, Global, MethodTable, Obj, Ref, Signature};
 
 static TRANSPORT_SOCKET: Global<Obj> = Global::new();
@@ -30,7 +30,7 @@ pub(crate) fn transport_socket(py: Python<'_>, socket: &Obj) -> PyResult<Obj> {
 }
 
 /// The dictionary, which is made when the first value is stored.
-fn extra<'py>(slf: &Stream, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+fn extra<'py>(slf: &Shared, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     match slf.extra.get() {
         Some(extra) => Ok(extra.into_bound(py).cast_into::<PyDict>()?),
         None => {
@@ -46,7 +46,7 @@ fn address(py: Python<'_>, address: Option<&Address>) -> PyResult<Obj> {
 }
 
 /// The value for one of the names that the transport knows itself; None for any other.
-fn look_up(slf: &Stream, py: Python<'_>, name: &str) -> PyResult<Option<Obj>> {
+fn look_up(slf: &Shared, py: Python<'_>, name: &str) -> PyResult<Option<Obj>> {
     match name {
         "socket" => transport_socket(py, &slf.descriptor.python_socket(py)?).map(Some),
         "sockname" => address(py, slf.descriptor.local()).map(Some),
@@ -56,7 +56,7 @@ fn look_up(slf: &Stream, py: Python<'_>, name: &str) -> PyResult<Option<Obj>> {
 }
 
 /// The value that is in the dictionary already, or that can be looked up.
-fn get<'py>(slf: &Stream, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+fn get<'py>(slf: &Shared, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = name.py();
     if !slf.extra.is_none()
         && let Some(value) = extra(slf, py)?.get_item(name)?
@@ -74,7 +74,7 @@ fn get<'py>(slf: &Stream, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py
     Ok(Some(value))
 }
 
-fn get_extra_info(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<Obj> {
+fn get_extra_info<T: Transport>(slf: &Ref<T>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     let signature = Signature {
         function: "get_extra_info",
@@ -84,7 +84,7 @@ fn get_extra_info(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<Obj> {
     };
     let [name, default] = args.parse(&signature)?;
     let found = match name {
-        Some(name) => get(slf, name)?,
+        Some(name) => get(slf.shared(), name)?,
         None => None,
     };
     Ok(match (found, default) {
@@ -94,26 +94,26 @@ fn get_extra_info(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<Obj> {
     })
 }
 
-pub(super) fn define(table: &mut MethodTable<Stream>) {
+pub(super) fn define<T: Transport>(table: &mut MethodTable<T>) {
     table
         .method(
             c"get_extra_info",
             c"get_extra_info($self, name, default=None)\n--\n\nInformation about the connection: 'socket', 'sockname', 'peername'.",
-            get_extra_info,
+            get_extra_info::<T>,
         )
         .getter(c"_extra", c"What get_extra_info() tells, as a dict.", |slf, py| {
             for name in ["socket", "sockname", "peername"] {
-                get(slf, pyo3::types::PyString::new(py, name).as_any())?;
+                get(slf.shared(), pyo3::types::PyString::new(py, name).as_any())?;
             }
-            Ok(Obj::from(extra(slf, py)?))
+            Ok(Obj::from(extra(slf.shared(), py)?))
         })
         .getter(c"_sock", c"The socket, or None once it is closed.", |slf, py| {
-            slf.descriptor
+            slf.shared().descriptor
                 .is_open()
-                .then(|| slf.descriptor.python_socket(py))
+                .then(|| slf.shared().descriptor.python_socket(py))
                 .transpose()
         })
         .getter(c"_sock_fd", c"The number of the descriptor.", |slf, _py| {
-            Ok(slf.descriptor.number() as usize)
+            Ok(slf.shared().descriptor.number() as usize)
         });
 }

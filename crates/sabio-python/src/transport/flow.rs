@@ -6,8 +6,7 @@ use std::cell::Cell;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::stream::Stream;
-use super::write;
+use super::shared::Transport;
 use crate::event_loop::errors;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, call_method};
 use crate::names::{Name, names};
@@ -34,8 +33,8 @@ impl Default for Limits {
 
 /// Calls `pause_writing` if too much waits.
 #[inline]
-pub(super) fn maybe_pause(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
-    if slf.queue.size() <= slf.limits.high.get() || slf.limits.paused.replace(true) {
+pub(super) fn maybe_pause<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
+    if slf.queued() <= slf.shared().limits.high.get() || slf.shared().limits.paused.replace(true) {
         return Ok(());
     }
     let name = &names(py)?.pause_writing;
@@ -47,31 +46,31 @@ pub(super) fn maybe_pause(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
 
 /// Calls `resume_writing` if it is paused and little enough is left.
 #[inline]
-pub(super) fn maybe_resume(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
-    if !slf.limits.paused.get() || slf.queue.size() > slf.limits.low.get() {
+pub(super) fn maybe_resume<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
+    if !slf.shared().limits.paused.get() || slf.queued() > slf.shared().limits.low.get() {
         return Ok(());
     }
-    slf.limits.paused.set(false);
+    slf.shared().limits.paused.set(false);
     let name: &Name = &names(py)?.resume_writing;
     tell(slf, py, "protocol.resume_writing() failed", |protocol| {
-        slf.notify(py, protocol, name, &[])
+        slf.shared().notify(py, protocol, name, &[])
     })
 }
 
 #[cold]
-fn tell(
-    slf: &Ref<Stream>,
+fn tell<T: Transport>(
+    slf: &Ref<T>,
     py: Python<'_>,
     message: &str,
     call: impl FnOnce(&Obj) -> PyResult<Obj>,
 ) -> PyResult<()> {
-    let Some(protocol) = slf.protocol.get() else {
+    let Some(protocol) = slf.shared().protocol.get() else {
         return Ok(());
     };
     let Err(error) = call(&protocol) else {
         return Ok(());
     };
-    let Some(event_loop) = slf.event_loop.get() else {
+    let Some(event_loop) = slf.shared().event_loop.get() else {
         return Err(error);
     };
     let keys = [("transport", slf.as_obj()), ("protocol", &protocol)];
@@ -90,7 +89,7 @@ fn limit(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<i64>> {
     }
 }
 
-fn set_write_buffer_limits(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
+fn set_write_buffer_limits<T: Transport>(slf: &Ref<T>, args: Args<'_, '_>) -> PyResult<()> {
     let py = args.py();
     let signature = Signature {
         function: "set_write_buffer_limits",
@@ -110,26 +109,26 @@ fn set_write_buffer_limits(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()
             "high ({high}) must be >= low ({low}) must be >= 0"
         )));
     }
-    slf.limits.high.set(high as usize);
-    slf.limits.low.set(low as usize);
-    if slf.queue.size() > slf.limits.high.get() {
-        write::flush_now(slf, py)?;
+    slf.shared().limits.high.set(high as usize);
+    slf.shared().limits.low.set(low as usize);
+    if slf.queued() > slf.shared().limits.high.get() {
+        T::flush_now(slf, py)?;
     }
     maybe_pause(slf, py)
 }
 
-pub(super) fn define(table: &mut MethodTable<Stream>) {
+pub(super) fn define<T: Transport>(table: &mut MethodTable<T>) {
     table
         .method(
             c"set_write_buffer_limits",
             c"set_write_buffer_limits($self, high=None, low=None)\n--\n\nSet when the protocol is paused and resumed, in bytes.",
-            set_write_buffer_limits,
+            set_write_buffer_limits::<T>,
         )
         .noargs(
             c"get_write_buffer_limits",
             c"get_write_buffer_limits($self, /)\n--\n\nThe limits (low, high), in bytes.",
             |slf, py| {
-                let limits = (slf.limits.low.get(), slf.limits.high.get());
+                let limits = (slf.shared().limits.low.get(), slf.shared().limits.high.get());
                 Ok(Obj::from(limits.into_pyobject(py)?))
             },
         )
@@ -137,17 +136,17 @@ pub(super) fn define(table: &mut MethodTable<Stream>) {
             c"get_write_buffer_size",
             c"get_write_buffer_size($self, /)\n--\n\nHow many bytes could not be sent yet.",
             |slf, py| {
-                write::flush_now(slf, py)?;
-                Ok(slf.queue.size())
+                T::flush_now(slf, py)?;
+                Ok(slf.queued())
             },
         )
         .getter(c"_high_water", c"The limit above which writing is paused, in bytes.", |slf, _py| {
-            Ok(slf.limits.high.get())
+            Ok(slf.shared().limits.high.get())
         })
         .getter(c"_low_water", c"The limit at which writing is resumed, in bytes.", |slf, _py| {
-            Ok(slf.limits.low.get())
+            Ok(slf.shared().limits.low.get())
         })
         .getter(c"_protocol_paused", c"Whether the protocol was told to pause writing.", |slf, _py| {
-            Ok(slf.limits.paused.get())
+            Ok(slf.shared().limits.paused.get())
         });
 }

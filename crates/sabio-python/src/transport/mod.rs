@@ -16,6 +16,7 @@ mod extra;
 mod flow;
 mod queue;
 mod read;
+mod shared;
 mod stream;
 mod tcp;
 mod unix;

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use sabio_reactor::socket;
 
 use super::close;
+use super::shared::log_debug;
 use super::stream::Stream;
 use crate::event_loop::Loop;
 use crate::ffi::{MethodTable, Obj, Ref, bytes_from_slice, fill_buffer, recv_into_new_bytes};
@@ -163,7 +164,7 @@ fn not_a_buffer(slf: &Ref<Stream>, py: Python<'_>, object: &Bound<'_, PyAny>) ->
 
 /// The peer has ended its half: the protocol decides whether ours stays open.
 fn at_eof(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
-    Stream::log_debug(slf, py, "%r received EOF")?;
+    log_debug(slf, py, "%r received EOF")?;
     let keep_open = slf
         .notify(py, protocol, &names(py)?.eof_received, &[])
         .and_then(|answer| answer.bind(py).is_truthy());
@@ -187,7 +188,7 @@ fn pause_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     slf.update_interest(py)?;
-    Stream::log_debug(slf, py, "%r pauses reading")
+    log_debug(slf, py, "%r pauses reading")
 }
 
 fn resume_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
@@ -195,7 +196,7 @@ fn resume_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     slf.update_interest(py)?;
-    Stream::log_debug(slf, py, "%r resumes reading")
+    log_debug(slf, py, "%r resumes reading")
 }
 
 static SIZE_HINT: crate::ffi::Global<Obj> = crate::ffi::Global::new();

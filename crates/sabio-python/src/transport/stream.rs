@@ -7,6 +7,7 @@
 //! at which `connection_lost` is certain to come, and from then on nothing is read or sent any more.
 
 use std::cell::Cell;
+use std::ops::Deref;
 
 use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::prelude::*;
@@ -15,17 +16,13 @@ use sabio_reactor::Interest;
 use sabio_reactor::socket::Address;
 use sabio_sync::oneshot::Sender;
 
-use super::descriptor::{Descriptor, Owner};
-use super::flow::Limits;
+use super::descriptor::Owner;
 use super::queue::Queue;
+use super::shared::{Shared, Transport};
 use super::{Source, close, extra, flow, read, write};
-use crate::asyncio::asyncio;
 use crate::event_loop::server::Server;
 use crate::event_loop::{Loop, Ready, errors};
-use crate::ffi::{
-    Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method,
-    context_enter, context_exit,
-};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Slot, Visit};
 use crate::handle::call_in_context;
 use crate::interpreter::interpreter;
 use crate::names::Name;
@@ -33,19 +30,11 @@ use crate::os_error::os_error;
 
 /// The data of a stream transport.
 pub(crate) struct Stream {
-    pub(super) event_loop: Slot<Ref<Loop>>,
-    pub(super) protocol: ObjCell,
+    shared: Shared,
     /// Whether the protocol is a `BufferedProtocol`.
     pub(super) buffered: Cell<bool>,
-    /// What the protocol's callbacks run in.
-    pub(super) context: Obj,
-    pub(super) descriptor: Descriptor,
     pub(super) queue: Queue,
-    pub(super) limits: Limits,
     pub(super) server: Slot<Ref<Server>>,
-    pub(super) extra: ObjCell,
-    /// Whether `connection_made` was called: reading begins then.
-    pub(super) started: Cell<bool>,
     pub(super) reading_paused: Cell<bool>,
     /// Whether the peer has ended its half of the connection.
     pub(super) at_eof: Cell<bool>,
@@ -57,8 +46,6 @@ pub(crate) struct Stream {
     pub(super) receiving: Cell<bool>,
     /// Whether what is queued waits for the descriptor to become writable.
     pub(super) blocked: Cell<bool>,
-    pub(super) closing: Cell<bool>,
-    pub(super) conn_lost: Cell<u32>,
     /// Whether the last read was a large one.
     pub(super) large_reads: Cell<bool>,
 }
@@ -75,20 +62,58 @@ impl Class for Stream {
     }
 
     fn visit(&self, visit: &mut Visit<'_>) {
-        visit.slot(&self.event_loop);
-        visit.slot(&self.protocol);
-        visit.obj(&self.context);
+        self.shared.visit(visit);
         visit.slot(&self.server);
-        visit.slot(&self.extra);
         self.queue.visit(visit);
-        self.descriptor.visit(visit);
     }
 
     fn clear(&self) {
-        self.protocol.set(None);
-        self.extra.set(None);
         self.server.set(None);
-        self.event_loop.set(None);
+        self.shared.clear();
+    }
+}
+
+/// A stream transport is what all transports are, and more.
+impl Deref for Stream {
+    type Target = Shared;
+
+    #[inline]
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Transport for Stream {
+    const FATAL_READ: &'static str = "Fatal read error on socket transport";
+
+    #[inline]
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    #[inline]
+    fn queued(&self) -> usize {
+        self.queue.size()
+    }
+
+    fn drop_queue(&self) {
+        self.queue.clear();
+        self.blocked.set(false);
+    }
+
+    fn flush_now(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+        write::flush_now(slf, py)
+    }
+
+    fn update_interest(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+        slf.update_interest(py)
+    }
+
+    fn ended(&self, py: Python<'_>) -> PyResult<()> {
+        match self.server.take() {
+            Some(server) => Server::detach(&server, py),
+            None => Ok(()),
+        }
     }
 }
 
@@ -117,24 +142,16 @@ impl Stream {
         let event_loop = parts.event_loop;
         event_loop.check_closed()?;
         let stream = Stream {
-            event_loop: Slot::new(Some(event_loop.clone())),
-            protocol: ObjCell::new(None),
+            shared: Shared::new(event_loop, parts.owner, parts.peer, parts.context),
             buffered: Cell::new(false),
-            context: parts.context,
-            descriptor: Descriptor::new(parts.owner, parts.peer),
             queue: Queue::default(),
-            limits: Limits::default(),
             server: Slot::new(None),
-            extra: ObjCell::new(None),
-            started: Cell::new(false),
             reading_paused: Cell::new(false),
             at_eof: Cell::new(false),
             eof_written: Cell::new(false),
             corked: Cell::new(false),
             receiving: Cell::new(false),
             blocked: Cell::new(false),
-            closing: Cell::new(false),
-            conn_lost: Cell::new(0),
             large_reads: Cell::new(false),
         };
         let transport = Ref::create_as(class, stream)?;
@@ -157,16 +174,7 @@ impl Stream {
         std::ptr::eq(self.server.as_ptr(), server.as_obj().as_ptr())
     }
 
-    /// Calls a method of the protocol in the transport's context.
-    #[inline]
-    pub(super) fn notify(&self, py: Python<'_>, protocol: &Obj, name: &Name, args: &[&Obj]) -> PyResult<Obj> {
-        context_enter(py, &self.context)?;
-        let result = call_method(py, protocol, name, args);
-        context_exit(py, &self.context)?;
-        Ok(result?)
-    }
-
-    /// As [`Stream::notify`], for a call after which the protocol's answer is sent at once.
+    /// As [`Shared::notify`], for a call after which the protocol's answer is sent at once.
     #[inline]
     pub(super) fn deliver(
         slf: &Ref<Stream>,
@@ -193,27 +201,10 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether `connection_lost` was called or is certain to come.
-    #[inline]
-    pub(super) fn is_lost(&self) -> bool {
-        self.conn_lost.get() > 0
-    }
-
     /// Whether data from the peer should be read now.
     #[inline]
     pub(super) fn wants_data(&self) -> bool {
         self.started.get() && !self.reading_paused.get() && !self.closing.get() && !self.at_eof.get()
-    }
-
-    /// Logs in debug mode: `format` gets the transport first.
-    pub(super) fn log_debug(slf: &Ref<Stream>, py: Python<'_>, format: &str) -> PyResult<()> {
-        if slf.event_loop.get().is_some_and(|event_loop| event_loop.debug()) {
-            asyncio(py)?
-                .logger
-                .bind(py)
-                .call_method1("debug", (format, slf.bind(py)))?;
-        }
-        Ok(())
     }
 }
 
@@ -308,10 +299,7 @@ fn finalize(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     slf.closing.set(true);
     slf.conn_lost.set(1);
     let closed = slf.descriptor.close(py, slf.event_loop.get().as_ref());
-    let detached = match slf.server.take() {
-        Some(server) => Server::detach(&server, py),
-        None => Ok(()),
-    };
+    let detached = slf.ended(py);
     warned?;
     closed.and(detached)
 }

@@ -1,4 +1,4 @@
-//! Sockets: addresses, the nonblocking calls of stream sockets, and the options that connecting and
+//! Sockets: addresses, the nonblocking calls of stream and datagram sockets, and the options that connecting and
 //! listening need.
 //!
 //! Every call here returns at once: what would block fails with `WouldBlock`. A descriptor made here
@@ -6,10 +6,12 @@
 //! owns it (a transport, a listener, the user's socket object) closes it.
 
 mod address;
+mod datagram;
 mod option;
 mod stream;
 
 pub use address::Address;
+pub use datagram::{Datagram, MOST_DATAGRAMS, ReceiveBatch, send_batch};
 pub use option::{
     bind, listen, set_keepalive, set_nodelay, set_nonblocking, set_reuse_address, set_reuse_port, set_v6only,
     take_error,

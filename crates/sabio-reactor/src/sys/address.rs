@@ -72,7 +72,8 @@ fn read_path(path: &[u8]) -> Address {
     }
 }
 
-/// The C library's form of an IPv4 or IPv6 address, and its length in bytes.
+/// The C library's form of an address, and its length in bytes; `None` for a Unix address that does not fit or has a 0
+/// in its path, and for other families.
 pub(super) fn write_address(address: &Address) -> Option<(libc::sockaddr_storage, libc::socklen_t)> {
     // SAFETY: all zeroes is a valid address: it consists of numbers.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
@@ -95,7 +96,28 @@ pub(super) fn write_address(address: &Address) -> Option<(libc::sockaddr_storage
             target.sin6_scope_id = v6.scope_id();
             size_of::<libc::sockaddr_in6>()
         }
+        Address::UnixPath(path) if !path.contains(&0) => write_unix(&mut storage, path, true)?,
+        Address::UnixAbstract(name) => {
+            let mut path = vec![0];
+            path.extend_from_slice(name);
+            write_unix(&mut storage, &path, false)?
+        }
         _ => return None,
     };
     Some((storage, length as libc::socklen_t))
+}
+
+/// Writes a path or an abstract name; the length of the address, with the 0 that ends a path.
+fn write_unix(storage: &mut libc::sockaddr_storage, path: &[u8], terminated: bool) -> Option<usize> {
+    // SAFETY: the storage is larger than every address and aligned for each.
+    let target = unsafe { &mut *ptr::from_mut(storage).cast::<libc::sockaddr_un>() };
+    let length = path.len() + usize::from(terminated);
+    if length > target.sun_path.len() {
+        return None;
+    }
+    target.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    for (place, byte) in target.sun_path.iter_mut().zip(path) {
+        *place = *byte as libc::c_char;
+    }
+    Some(PATH_OFFSET + length)
 }

@@ -33,6 +33,8 @@ mod address;
 #[allow(unsafe_code)]
 mod addrinfo;
 #[allow(unsafe_code)]
+mod datagram;
+#[allow(unsafe_code)]
 mod descriptor;
 #[allow(unsafe_code)]
 mod epoll;
@@ -44,6 +46,7 @@ mod thread;
 
 pub(crate) use address::decode as decode_address;
 pub(crate) use addrinfo::{getaddrinfo, getnameinfo, interface_index};
+pub use datagram::{Datagram, MOST_DATAGRAMS, ReceiveBatch, send_batch};
 pub use descriptor::borrow;
 pub use epoll::Poller;
 pub(crate) use eventfd::EventFd;

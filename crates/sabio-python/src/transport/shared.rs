@@ -1,0 +1,116 @@
+//! What all transports are: on which loop, over which descriptor, who is told, and how far they have come.
+//!
+//! `close` (the one way in which a transport ends), `flow` (pausing the protocol) and `extra` (what can be asked) are
+//! written against [`Transport`]; a kind of transport adds what it does with data.
+
+use std::cell::Cell;
+
+use pyo3::prelude::*;
+use sabio_reactor::socket::Address;
+
+use super::descriptor::{Descriptor, Owner};
+use super::flow::Limits;
+use crate::asyncio::asyncio;
+use crate::event_loop::Loop;
+use crate::ffi::{Class, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit};
+use crate::names::Name;
+
+/// The state that all kinds of transports have.
+pub(crate) struct Shared {
+    pub(super) event_loop: Slot<Ref<Loop>>,
+    pub(super) protocol: ObjCell,
+    /// What the protocol's callbacks run in.
+    pub(super) context: Obj,
+    pub(super) descriptor: Descriptor,
+    pub(super) limits: Limits,
+    pub(super) extra: ObjCell,
+    /// Whether `connection_made` was called: reading begins then.
+    pub(super) started: Cell<bool>,
+    pub(super) closing: Cell<bool>,
+    pub(super) conn_lost: Cell<u32>,
+}
+
+impl Shared {
+    /// A transport that has not begun.
+    pub(super) fn new(event_loop: &Ref<Loop>, owner: Owner, peer: Option<Address>, context: Obj) -> Shared {
+        Shared {
+            event_loop: Slot::new(Some(event_loop.clone())),
+            protocol: ObjCell::new(None),
+            context,
+            descriptor: Descriptor::new(owner, peer),
+            limits: Limits::default(),
+            extra: ObjCell::new(None),
+            started: Cell::new(false),
+            closing: Cell::new(false),
+            conn_lost: Cell::new(0),
+        }
+    }
+
+    /// Whether `connection_lost` was called or is certain to come.
+    #[inline]
+    pub(super) fn is_lost(&self) -> bool {
+        self.conn_lost.get() > 0
+    }
+
+    /// Calls a method of the protocol in the transport's context.
+    #[inline]
+    pub(super) fn notify(&self, py: Python<'_>, protocol: &Obj, name: &Name, args: &[&Obj]) -> PyResult<Obj> {
+        context_enter(py, &self.context)?;
+        let result = call_method(py, protocol, name, args);
+        context_exit(py, &self.context)?;
+        Ok(result?)
+    }
+
+    /// Shows what it owns to the garbage collector.
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        visit.slot(&self.event_loop);
+        visit.slot(&self.protocol);
+        visit.obj(&self.context);
+        visit.slot(&self.extra);
+        self.descriptor.visit(visit);
+    }
+
+    /// Lets go of what may be part of a cycle.
+    pub(super) fn clear(&self) {
+        self.protocol.set(None);
+        self.extra.set(None);
+        self.event_loop.set(None);
+    }
+}
+
+/// A kind of transport.
+pub(crate) trait Transport: Class {
+    /// What messages about a failed read begin with.
+    const FATAL_READ: &'static str;
+
+    /// The common part.
+    fn shared(&self) -> &Shared;
+
+    /// How many bytes are not sent yet, corked ones included, as the limits count them.
+    fn queued(&self) -> usize;
+
+    /// Forgets what is not sent.
+    fn drop_queue(&self);
+
+    /// Sends what is corked now, if anything is.
+    fn flush_now(slf: &Ref<Self>, py: Python<'_>) -> PyResult<()>;
+
+    /// Tells the reactor what the transport waits for.
+    ///
+    /// # Errors
+    /// OSError of the poller (`ENOMEM`, `ENOSPC`).
+    fn update_interest(slf: &Ref<Self>, py: Python<'_>) -> PyResult<()>;
+
+    /// The descriptor is closed: lets go of what is the kind's own.
+    fn ended(&self, py: Python<'_>) -> PyResult<()>;
+}
+
+/// Logs in debug mode: `format` gets the transport first.
+pub(super) fn log_debug<T: Transport>(slf: &Ref<T>, py: Python<'_>, format: &str) -> PyResult<()> {
+    let event_loop = slf.shared().event_loop.get();
+    if event_loop.is_some_and(|event_loop| event_loop.debug()) {
+        let logger = asyncio(py)?.logger.bind(py);
+        logger.call_method1("debug", (format, slf.bind(py)))?;
+    }
+    Ok(())
+}
