@@ -385,20 +385,6 @@ async def test_sleep_of_sabio_under_the_tasks_of_asyncio(sabio):
         assert await kind(sabio.sleep(0, "slept"), loop=loop) == "slept"
 
 
-def test_sleep_of_sabio_needs_a_loop_of_sabio_and_says_so(sabio):
-    async def main():
-        await sabio.sleep(0.001)
-
-    with (
-        asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner,
-        pytest.raises(RuntimeError, match=r"the running event loop is not a sabio\.Loop"),
-    ):
-        runner.run(main())
-    coroutine = sabio.sleep(0.001)
-    with pytest.raises(RuntimeError, match=r"no running event loop"):
-        coroutine.send(None)
-
-
 async def test_sleep_of_sabio_in_many_tasks_wakes_in_order(sabio):
     order = []
 

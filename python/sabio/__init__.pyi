@@ -38,7 +38,6 @@ from asyncio import TimeoutError as TimeoutError
 from asyncio import Transport as Transport
 from asyncio import WriteTransport as WriteTransport
 from asyncio import all_tasks as all_tasks
-from asyncio import as_completed as as_completed
 from asyncio import base_events as base_events
 from asyncio import base_futures as base_futures
 from asyncio import base_subprocess as base_subprocess
@@ -119,6 +118,7 @@ from sabio._sabio import Semaphore as Semaphore
 from sabio._sabio import Task as Task
 from sabio._sabio import TimerHandle as TimerHandle
 from sabio._sabio import __version__ as __version__
+from sabio._sabio import as_completed as as_completed
 from sabio._sabio import sleep as sleep
 
 if sys.version_info >= (3, 12):

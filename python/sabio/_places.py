@@ -26,6 +26,17 @@ NATIVE: Places = {
         "Lock": _sabio.Lock,
         "Semaphore": _sabio.Semaphore,
     },
+    "futures": {"wrap_future": _sabio.wrap_future},
+    "tasks": {
+        "as_completed": _sabio.as_completed,
+        "ensure_future": _sabio.ensure_future,
+        "gather": _sabio.gather,
+        "run_coroutine_threadsafe": _sabio.run_coroutine_threadsafe,
+        "shield": _sabio.shield,
+        "sleep": _sabio.sleep,
+        "wait": _sabio.wait,
+    },
+    "threads": {"to_thread": _sabio.to_thread},
     "unix_events": {"EventLoop": _sabio.Loop},
 }
 
@@ -41,7 +52,7 @@ SABIO_ONLY: Places = {
     },
     "futures": {"Future": _sabio.Future},
     "runners": {"Runner": Runner, "run": run},
-    "tasks": {"Task": _sabio.Task, "sleep": _sabio.sleep},
+    "tasks": {"Task": _sabio.Task},
     # From 3.14 on the package gives this name only with a warning: see `_namespace`.
     "unix_events": {} if sys.version_info >= (3, 14) else {"DefaultEventLoopPolicy": EventLoopPolicy},
 }

@@ -16,13 +16,30 @@ from asyncio import (
     Transport,
     WriteTransport,
 )
+from asyncio import ensure_future as ensure_future
+from asyncio import gather as gather
+from asyncio import run_coroutine_threadsafe as run_coroutine_threadsafe
+from asyncio import shield as shield
+from asyncio import to_thread as to_thread
+from asyncio import wait as wait
+from asyncio import wrap_future as wrap_future
 from asyncio.events import _TaskFactory
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context
 from socket import AddressFamily, SocketKind, socket
 from types import TracebackType
-from typing import IO, Any, Literal, TypeAlias, TypeVar, TypeVarTuple, final, overload
+from typing import (
+    IO,
+    Any,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+    final,
+    overload,
+    type_check_only,
+)
 
 from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuffer
 from typing_extensions import disjoint_base
@@ -44,7 +61,15 @@ __all__ = [
     "TimerHandle",
     "UnixTransport",
     "__version__",
+    "as_completed",
+    "ensure_future",
+    "gather",
+    "run_coroutine_threadsafe",
+    "shield",
     "sleep",
+    "to_thread",
+    "wait",
+    "wrap_future",
 ]
 
 __version__: str
@@ -76,6 +101,15 @@ _ExceptionHandler: TypeAlias = Callable[[AbstractEventLoop, _ErrorContext], obje
 def sleep(delay: float, result: None = None) -> _Coro[None]: ...
 @overload
 def sleep(delay: float, result: _T) -> _Coro[_T]: ...
+
+@type_check_only
+class _AsCompletedIterator(Iterator[_Coro[_T_co]], AsyncIterator[asyncio.Future[_T_co]]):
+    def __next__(self) -> _Coro[_T_co]: ...
+    async def __anext__(self) -> asyncio.Future[_T_co]: ...
+
+def as_completed(
+    fs: Iterable[asyncio.Future[_T] | _Awaitable[_T]], *, timeout: float | None = None
+) -> _AsCompletedIterator[_T]: ...
 
 @final
 class Coroutine(collections.abc.Coroutine[Any, Any, _T_co]):

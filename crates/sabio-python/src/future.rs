@@ -20,13 +20,15 @@ use crate::future_core::{FutureCore, FutureLike, State};
 use crate::future_iterator::{self, Awaited};
 use crate::image;
 use crate::names::names;
-use crate::observer::Observer;
+use crate::observer::{Observer, tell_soon};
 use crate::task::Wakeup;
+
 /// The data of `sabio.Future`.
 #[derive(Default)]
 pub(crate) struct Future {
     core: FutureCore,
-    /// The work of an executor that this is the outcome of: cancelled with it.
+    /// The work of an executor that this is the outcome of, cancelled with it; or an observer that hears of a
+    /// cancellation, and of no other end, one turn later.
     work: ObjCell,
 }
 
@@ -36,7 +38,12 @@ impl Future {
         self.work.set(Some(work));
     }
 
-    /// Takes back what [`Future::set_work`] named.
+    /// Names the observer that hears of a cancellation, in place of a callback.
+    pub(crate) fn tell_of_cancellation(&self, observer: &Ref<Observer>) {
+        self.work.set(Some(observer.as_obj().clone()));
+    }
+
+    /// Takes back what [`Future::set_work`] or [`Future::tell_of_cancellation`] named.
     pub(crate) fn take_work(&self) -> Option<Obj> {
         self.work.take()
     }
@@ -114,7 +121,7 @@ fn initialize(
     Ok(())
 }
 
-fn set_result(slf: &Ref<Future>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn set_result(slf: &Ref<Future>, result: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = result.py();
     let result = Obj::from(result);
     let base = || -> Outcome<Obj> { asyncio(py)?.future.set_result.call(py, [slf.as_obj(), &result]) };
@@ -127,7 +134,7 @@ fn set_result(slf: &Ref<Future>, result: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = exception.py();
     let base = asyncio(py)?.future.set_exception.object();
     // The base checks the exception (a StopIteration, for one, is refused): its state must change first.
@@ -169,7 +176,10 @@ fn cancel(slf: &Ref<Future>, args: Args<'_, '_>) -> PyResult<Obj> {
     if slf.core.state.get() == State::Pending && slf.core.is_native() {
         let cancelled = slf.core.finish(slf.as_obj(), State::Cancelled, None, base)?;
         if let (Some(work), Some(event_loop)) = (slf.work.take(), slf.core.event_loop()) {
-            cancel_work(event_loop, work);
+            match Ref::<Observer>::downcast(work.bind(py)) {
+                Some(observer) => tell_soon(event_loop, observer.clone(), slf.as_obj().clone()),
+                None => cancel_work(event_loop, work),
+            }
         }
         Ok(cancelled)
     } else {
@@ -268,6 +278,11 @@ pub(crate) fn define_common<T: FutureLike>(table: &mut MethodTable<T>) {
                 Ok(())
             },
         );
+}
+
+/// The class.
+pub(crate) fn class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    FUTURE.class(py)
 }
 
 fn define(table: &mut MethodTable<Future>) {

@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell};
 
 use pyo3::prelude::*;
 
+use crate::combinators::gathering;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{Class, Obj, ObjCell, Outcome, Ref, Slot, Visit};
 use crate::future::Future;
@@ -205,12 +206,16 @@ pub(crate) struct Notified {
     pub(crate) waiter: Option<Ref<Task>>,
 }
 
-/// The common part of a `sabio.Future` or `sabio.Task`; not of an instance of a subclass, which may override anything.
+/// The common part of a `sabio.Future` or `sabio.Task`, or of what `gather` gives; not of an instance of another
+/// subclass, which may override anything.
 #[inline]
 pub(crate) fn native_core<'a>(object: &'a Bound<'_, PyAny>) -> Option<&'a FutureCore> {
-    match Ref::<Future>::downcast_exact(object) {
-        Some(future) => Some(future.core()),
-        None => Ref::<Task>::downcast_exact(object).map(|task| task.core()),
+    if let Some(future) = Ref::<Future>::downcast_exact(object) {
+        return Some(future.core());
+    }
+    match Ref::<Task>::downcast_exact(object) {
+        Some(task) => Some(task.core()),
+        None => gathering::core(object),
     }
 }
 

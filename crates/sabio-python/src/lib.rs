@@ -5,8 +5,10 @@
 //! talks to the world).
 #![allow(dead_code)]
 
+mod alarm;
 mod asyncio;
 mod awaiter;
+mod combinators;
 mod coroutine;
 mod event_loop;
 mod ffi;
@@ -15,6 +17,7 @@ mod future;
 mod future_core;
 mod future_iterator;
 mod handle;
+mod held;
 mod idle_signal;
 mod image;
 mod interpreter;
@@ -22,6 +25,7 @@ mod locks;
 mod names;
 mod observer;
 mod os_error;
+mod pause;
 mod sleep;
 mod socket_module;
 mod spawn;
@@ -84,8 +88,11 @@ mod _sabio {
         crate::observer::init(module.py())?;
         crate::transport::init(module)?;
         crate::event_loop::init(module)?;
+        crate::alarm::init(module.py())?;
+        crate::held::init(module.py())?;
         crate::sleep::init(module)?;
         crate::locks::init(module)?;
+        crate::combinators::init(module)?;
         module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
         module.setattr("_knows_tasks", crate::image::tasks(module.py()).is_some())?;
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;

@@ -137,10 +137,23 @@ pub(crate) fn tell(py: Python<'_>, event_loop: &Ref<Loop>, future: Obj) -> PyRes
     let Some(observer) = native_core(future.bind(py)).and_then(|core| core.take_observer()) else {
         return Ok(());
     };
-    match observer.observe.done(py, &observer, &future) {
+    observed(py, event_loop, &observer, future)
+}
+
+/// Tells an observer of a future in the next turn, outside of the future's own list.
+pub(crate) fn tell_soon(event_loop: &Ref<Loop>, observer: Ref<Observer>, future: Obj) {
+    if !event_loop.is_closed() {
+        event_loop.push(Ready::job(move |py, event_loop| {
+            observed(py, event_loop, &observer, future)
+        }));
+    }
+}
+
+fn observed(py: Python<'_>, event_loop: &Ref<Loop>, observer: &Ref<Observer>, future: Obj) -> PyResult<()> {
+    match observer.observe.done(py, observer, &future) {
         Ok(()) => Ok(()),
         Err(error) => {
-            let callback = Observer::callback(&observer, py)?;
+            let callback = Observer::callback(observer, py)?;
             call_failed(py, event_loop, &callback, &[future], error)
         }
     }

@@ -215,6 +215,10 @@ impl Task {
 
     /// Ends the task as cancelled; `error` is the CancelledError that came out of the coroutine, if it was that.
     pub(crate) fn complete_cancelled(slf: &Ref<Task>, py: Python<'_>, error: Option<Obj>) -> Outcome<()> {
+        if error.is_some() {
+            // The message is the exception's from here on, as in asyncio.
+            slf.cancel_message.set(None);
+        }
         slf.cancelled_error.set(error);
         let base = &asyncio(py)?.future.cancel;
         let message = slf.cancel_message.get().unwrap_or_else(|| Obj::none(py));

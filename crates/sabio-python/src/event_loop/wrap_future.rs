@@ -97,7 +97,7 @@ pub(crate) fn cancel_work(event_loop: &Ref<Loop>, work: Obj) {
 }
 
 /// The loop's future for what an executor's `submit()` gave.
-pub(super) fn wrap_future(py: Python<'_>, slf: &Ref<Loop>, work: &Bound<'_, PyAny>) -> PyResult<Obj> {
+pub(crate) fn wrap_future(py: Python<'_>, slf: &Ref<Loop>, work: &Bound<'_, PyAny>) -> PyResult<Obj> {
     let asyncio = asyncio(py)?;
     let futures = asyncio.futures.bind(py);
     if !work.is_instance(asyncio.concurrent_future.bind(py))? {

@@ -209,6 +209,15 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
         Ok(values)
     }
 
+    /// The only argument, if there is one by position and none by name.
+    #[inline(always)]
+    pub(crate) fn only_positional(&self) -> Option<&'a Bound<'py, PyAny>> {
+        match self.positional {
+            [only] if self.keyword_names.is_null() => Some(borrow(self.py, only)),
+            _ => None,
+        }
+    }
+
     /// The argument of a function that takes one, by position or by name.
     #[inline]
     pub(crate) fn single(
@@ -216,9 +225,9 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
         function: &'static str,
         parameter: &'static str,
     ) -> PyResult<&'a Bound<'py, PyAny>> {
-        match self.positional {
-            [only] if self.keyword_names.is_null() => Ok(borrow(self.py, only)),
-            _ => self.single_by_name(function, parameter),
+        match self.only_positional() {
+            Some(only) => Ok(only),
+            None => self.single_by_name(function, parameter),
         }
     }
 

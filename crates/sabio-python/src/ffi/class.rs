@@ -260,6 +260,26 @@ impl<T: Class> ClassBuilder<T> {
             )
     }
 
+    /// `next()`: `advance` gives the next item, or None at the end. The object is its own iterator.
+    pub(crate) fn iterator<F>(self, advance: F) -> Self
+    where
+        F: Fn(&Ref<T>, Python<'_>) -> PyResult<Option<Obj>> + Copy,
+    {
+        let _ = advance;
+        self.slot(py_ffi::Py_tp_iter, py_ffi::PyObject_SelfIter as *mut c_void)
+            .slot(py_ffi::Py_tp_iternext, trampoline::next::<T, F> as *mut c_void)
+    }
+
+    /// `async for`: `advance` gives the awaitable of the next item. The object is its own iterator.
+    pub(crate) fn async_iterator<F>(self, advance: F) -> Self
+    where
+        F: Fn(&Ref<T>, Python<'_>) -> PyResult<Obj> + Copy,
+    {
+        let _ = advance;
+        self.slot(py_ffi::Py_am_aiter, py_ffi::PyObject_SelfIter as *mut c_void)
+            .slot(py_ffi::Py_am_anext, trampoline::unary::<T, F, Obj> as *mut c_void)
+    }
+
     /// `hash()`.
     pub(crate) fn hash<F: Fn(&Ref<T>, Python<'_>) -> PyResult<isize> + Copy>(self, hash: F) -> Self {
         let _ = hash;

@@ -226,6 +226,13 @@ impl<T: Class> Deref for Ref<T> {
     }
 }
 
+/// Whether the object is a coroutine of an `async def` function.
+#[inline]
+pub(crate) fn is_exact_coroutine(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is alive; its type is only compared.
+    unsafe { py_ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
 /// Which Python objects are a class.
 pub(crate) trait IsClass: Class {
     /// Whether `object` is `Self`'s Python class itself.

@@ -112,6 +112,36 @@ where
     })
 }
 
+/// A function of the module.
+pub(super) unsafe extern "C" fn function<F, R>(
+    _: *mut py_ffi::PyObject,
+    args: *const *mut py_ffi::PyObject,
+    nargs: py_ffi::Py_ssize_t,
+    kwnames: *mut py_ffi::PyObject,
+) -> *mut py_ffi::PyObject
+where
+    F: for<'a, 'py> Fn(Args<'a, 'py>) -> PyResult<R> + Copy,
+    R: IntoObj,
+{
+    // SAFETY: the arguments are those of this vectorcall.
+    enter(|py| unsafe { conjure::<F>()(Args::new(py, args, nargs as usize, kwnames)) })
+}
+
+/// As [`function`], for hot paths.
+pub(super) unsafe extern "C" fn function_fast<F, R>(
+    _: *mut py_ffi::PyObject,
+    args: *const *mut py_ffi::PyObject,
+    nargs: py_ffi::Py_ssize_t,
+    kwnames: *mut py_ffi::PyObject,
+) -> *mut py_ffi::PyObject
+where
+    F: for<'a, 'py> Fn(Args<'a, 'py>) -> PyResult<R> + Copy,
+    R: IntoObj,
+{
+    // SAFETY: the arguments are those of this vectorcall.
+    enter_fast(|py| unsafe { conjure::<F>()(Args::new(py, args, nargs as usize, kwnames)) })
+}
+
 pub(super) unsafe extern "C" fn noargs<T, F, R>(
     slf: *mut py_ffi::PyObject,
     _: *mut py_ffi::PyObject,
@@ -233,6 +263,25 @@ where
             std::ptr::null_mut()
         }
     }
+}
+
+/// `tp_iternext` of an iterator that is no coroutine.
+pub(super) unsafe extern "C" fn next<T, F>(slf: *mut py_ffi::PyObject) -> *mut py_ffi::PyObject
+where
+    T: Class,
+    F: Fn(&Ref<T>, Python<'_>) -> PyResult<Option<Obj>> + Copy,
+{
+    Python::attach(|py| {
+        // SAFETY: a slot of the class gets an instance of it.
+        match guard(|| unsafe { conjure::<F>()(Ref::from_ptr_ref(&slf), py) }) {
+            Ok(Some(object)) => object.into_ptr(),
+            Ok(None) => std::ptr::null_mut(),
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
+            }
+        }
+    })
 }
 
 /// `tp_hash`.
