@@ -8,6 +8,8 @@ use sabio_reactor::{Nanos, TimerKey, Timers};
 #[derive(Debug, Clone)]
 enum Step {
     Insert(u64),
+    /// So many, each a little later than the one before.
+    InsertRun(u64, usize),
     /// Cancels one of the keys that were ever given out.
     Cancel(usize),
     /// Cancels the newest key, as a timeout does that was not needed.
@@ -22,6 +24,8 @@ fn step() -> impl Strategy<Value = Step> {
     // Few different deadlines, so that many are equal.
     prop_oneof![
         12 => (0u64..20).prop_map(Step::Insert),
+        // In order, as with a constant delay, with many more of them than are moved at once.
+        2 => (0u64..20, 1usize..40).prop_map(|(first, count)| Step::InsertRun(first, count)),
         5 => any::<usize>().prop_map(Step::Cancel),
         5 => Just(Step::CancelNewest),
         5 => (0u64..20).prop_map(Step::Pop),
@@ -46,6 +50,14 @@ proptest! {
                     keys.push((timers.insert(Nanos(deadline), value), value));
                     let place = model.partition_point(|entry| *entry < (deadline, value));
                     model.insert(place, (deadline, value));
+                }
+                Step::InsertRun(first, count) => {
+                    for number in 0..count {
+                        let (deadline, value) = (first + number as u64 / 4, keys.len());
+                        keys.push((timers.insert(Nanos(deadline), value), value));
+                        let place = model.partition_point(|entry| *entry < (deadline, value));
+                        model.insert(place, (deadline, value));
+                    }
                 }
                 Step::Cancel(pick) if !keys.is_empty() => {
                     let (key, value) = keys[pick % keys.len()];
@@ -74,6 +86,9 @@ proptest! {
                 }
                 Step::Cancel(_) | Step::CancelNewest => {}
             }
+            let (entries, slots) = timers.footprint();
+            prop_assert!(entries <= 2 * model.len() + 64 + 1, "{} entries for {} timers", entries, model.len());
+            prop_assert!(slots <= keys.len());
             prop_assert_eq!(timers.len(), model.len());
             prop_assert_eq!(timers.is_empty(), model.is_empty());
             prop_assert_eq!(timers.iter().count(), model.len());

@@ -8,7 +8,7 @@ use sabio_reactor::Nanos;
 use super::{FirstStep, Loop, Ready, debug};
 use crate::asyncio::asyncio;
 use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature};
-use crate::ffi::{Captured, Outcome};
+use crate::ffi::{Captured, Outcome, double};
 use crate::handle::{Handle, Kind};
 use crate::names::names;
 use crate::task::{Task, Wakeup};
@@ -201,7 +201,7 @@ fn check_addable(py: Python<'_>, delay: Option<&Bound<'_, PyAny>>) -> PyResult<(
 #[inline]
 fn seconds(call: &Call<'_, '_, '_>, message: &'static str) -> PyResult<f64> {
     match call.time {
-        Some(time) if !time.is_none() => time.extract(),
+        Some(time) if !time.is_none() => Ok(double(time)?),
         _ => Err(PyTypeError::new_err(message)),
     }
 }

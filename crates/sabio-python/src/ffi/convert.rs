@@ -1,8 +1,9 @@
-//! From Rust values to Python objects.
+//! From Rust values to Python objects, and numbers back.
 
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 
+use super::error::{Outcome, Raised};
 use super::object::Obj;
 
 /// What a function can return to Python.
@@ -63,4 +64,26 @@ impl<T: IntoObj> IntoObj for Option<T> {
             None => Ok(Obj::none(py)),
         }
     }
+}
+
+/// `float(number)`, without an object in between for an int. TypeError for what is no number, OverflowError.
+#[inline]
+pub(crate) fn double(number: &Bound<'_, PyAny>) -> Outcome<f64> {
+    // SAFETY: attached; the object is alive and is read as a float or an int only if it is exactly one.
+    let value = unsafe {
+        let number = number.as_ptr();
+        if py_ffi::PyFloat_CheckExact(number) != 0 {
+            return Ok(py_ffi::PyFloat_AS_DOUBLE(number));
+        }
+        if py_ffi::PyLong_CheckExact(number) != 0 {
+            py_ffi::PyLong_AsDouble(number)
+        } else {
+            py_ffi::PyFloat_AsDouble(number)
+        }
+    };
+    // SAFETY: attached.
+    if value == -1.0 && unsafe { !py_ffi::PyErr_Occurred().is_null() } {
+        return Err(Raised::new());
+    }
+    Ok(value)
 }

@@ -39,21 +39,9 @@ impl<T: Class> Ref<T> {
             }
         }
         if T::PLAIN && !T::COLLECTED {
-            // SAFETY: the class lays its instances out for `T`; the memory is not zeroed, so the one word besides the
-            // data that anybody reads, the head of the weak references, is emptied here.
+            // SAFETY: the class lays its instances out for `T`, whose data is written here.
             unsafe {
-                let class = cell.class_ptr();
-                let object = py_ffi::PyObject_New::<py_ffi::PyObject>(class);
-                if object.is_null() {
-                    return Err(Raised::new());
-                }
-                let weaklist = (*class).tp_weaklistoffset;
-                if weaklist > 0 {
-                    object
-                        .byte_offset(weaklist)
-                        .cast::<*mut c_void>()
-                        .write(std::ptr::null_mut());
-                }
+                let object = allocate_untracked::<T>()?;
                 data_ptr::<T>(object).write(make());
                 return Ok(Ref::from_obj(Obj::from_owned(object)));
             }
@@ -85,17 +73,21 @@ impl<T: Derived> Ref<T> {
     /// A new instance: the data of both classes. MemoryError.
     #[inline(always)]
     pub(crate) fn create_derived(
-        py: Python<'_>,
+        _py: Python<'_>,
         parent: impl FnOnce() -> T::Parent,
         data: T,
     ) -> Outcome<Ref<T>> {
-        const { assert!(<T::Parent as Class>::PLAIN && !T::PLAIN) };
+        const {
+            assert!(<T::Parent as Class>::PLAIN && !T::PLAIN);
+            assert!(!<T::Parent as Class>::COLLECTED && !T::COLLECTED);
+        };
         // SAFETY: the class is laid out for `T` behind its parent's part; both are written before anybody sees the
         // object, and nothing runs in between.
         unsafe {
-            let object = allocate::<T>(py, T::cell().class_ptr(), || data)?;
-            data_ptr::<T::Parent>(object.as_obj().as_ptr()).write(parent());
-            Ok(object)
+            let object = allocate_untracked::<T>()?;
+            data_ptr::<T>(object).write(data);
+            data_ptr::<T::Parent>(object).write(parent());
+            Ok(Ref::from_obj(Obj::from_owned(object)))
         }
     }
 
@@ -117,6 +109,31 @@ impl<T: Class + Default> Ref<T> {
                 construct_derived::<T>(T::cell().class_ptr(), no_args.as_ptr(), std::ptr::null_mut());
             Ok(Ref::from_obj(Obj::from_owned_or_err(py, object)?))
         }
+    }
+}
+
+/// Memory for an instance of exactly `T`'s class. It is not zeroed, so the one word besides the data that anybody
+/// reads, the head of the weak references, is emptied. MemoryError.
+///
+/// # Safety
+/// The class is no collected one, and the caller writes the data of it and of the class below.
+#[inline(always)]
+unsafe fn allocate_untracked<T: Class>() -> Outcome<*mut py_ffi::PyObject> {
+    // SAFETY: a finished class; the word lies in its instance.
+    unsafe {
+        let class = T::cell().class_ptr();
+        let object = py_ffi::PyObject_New::<py_ffi::PyObject>(class);
+        if object.is_null() {
+            return Err(Raised::new());
+        }
+        let weaklist = (*class).tp_weaklistoffset;
+        if weaklist > 0 {
+            object
+                .byte_offset(weaklist)
+                .cast::<*mut c_void>()
+                .write(std::ptr::null_mut());
+        }
+        Ok(object)
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) use call::{Sent, call_args, call_method, call0, call1, is_coroutine_e
 pub(crate) use cell::{LocalQueue, ObjCell, Slot};
 pub(crate) use class::{Base, Class, ClassBuilder, ClassCell};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit};
-pub(crate) use convert::IntoObj;
+pub(crate) use convert::{IntoObj, double};
 pub(crate) use current::{Current, current, set_current};
 pub(crate) use error::{BaseKind, Outcome, Raised, base_kind, is_cancelled_error, raise_stop_iteration};
 pub(crate) use function::{add_fast_function, add_function};
