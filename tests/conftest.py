@@ -25,6 +25,7 @@ import pytest
 from tests.support.leaks import Snapshot
 from tests.support.reports import Reports
 from tests.support.versions import is_affected
+from tests.support.worlds import WORLDS, World
 
 LOOPS = ("asyncio", "sabio")
 TIMEOUT_SECONDS = 30
@@ -187,6 +188,14 @@ def loop_name() -> str:
 def sabio() -> ModuleType:
     """The package itself, for tests that make sense on sabio only."""
     return importlib.import_module("sabio")
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> World:
+    """Each way of mixing our objects, tasks and loop with asyncio's, and asyncio alone."""
+    if ("asyncio" if request.param == "asyncio" else "sabio") not in chosen_loops(request.config):
+        pytest.skip("left out by --loops")
+    return World(request.param)
 
 
 @pytest.fixture

@@ -16,11 +16,8 @@ from asyncio import DatagramProtocol as DatagramProtocol
 from asyncio import DatagramTransport as DatagramTransport
 from asyncio import IncompleteReadError as IncompleteReadError
 from asyncio import InvalidStateError as InvalidStateError
-from asyncio import LifoQueue as LifoQueue
 from asyncio import LimitOverrunError as LimitOverrunError
-from asyncio import PriorityQueue as PriorityQueue
 from asyncio import Protocol as Protocol
-from asyncio import Queue as Queue
 from asyncio import QueueEmpty as QueueEmpty
 from asyncio import QueueFull as QueueFull
 from asyncio import ReadTransport as ReadTransport
@@ -112,8 +109,12 @@ from sabio._sabio import Coroutine as Coroutine
 from sabio._sabio import Event as Event
 from sabio._sabio import Future as Future
 from sabio._sabio import Handle as Handle
+from sabio._sabio import LifoQueue as LifoQueue
 from sabio._sabio import Lock as Lock
 from sabio._sabio import Loop as Loop
+from sabio._sabio import PriorityQueue as PriorityQueue
+from sabio._sabio import Queue as Queue
+from sabio._sabio import QueueShutDown as QueueShutDown
 from sabio._sabio import Semaphore as Semaphore
 from sabio._sabio import Task as Task
 from sabio._sabio import TimerHandle as TimerHandle
@@ -124,9 +125,6 @@ from sabio._sabio import sleep as sleep
 if sys.version_info >= (3, 12):
     from asyncio import create_eager_task_factory as create_eager_task_factory
     from asyncio import eager_task_factory as eager_task_factory
-
-if sys.version_info >= (3, 13):
-    from asyncio import QueueShutDown as QueueShutDown
 
 if sys.version_info >= (3, 14):
     from asyncio import FrameCallGraphEntry as FrameCallGraphEntry
@@ -186,6 +184,7 @@ __all__ = [
     "Queue",
     "QueueEmpty",
     "QueueFull",
+    "QueueShutDown",
     "ReadTransport",
     "Runner",
     "SelectorEventLoop",
@@ -247,8 +246,6 @@ __all__ = [
 ]
 if sys.version_info >= (3, 12):
     __all__ += ["create_eager_task_factory", "eager_task_factory"]
-if sys.version_info >= (3, 13):
-    __all__ += ["QueueShutDown"]
 if sys.version_info >= (3, 14):
     __all__ += [
         "FrameCallGraphEntry",

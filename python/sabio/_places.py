@@ -37,6 +37,11 @@ NATIVE: Places = {
         "wait": _sabio.wait,
     },
     "threads": {"to_thread": _sabio.to_thread},
+    "queues": {
+        "LifoQueue": _sabio.LifoQueue,
+        "PriorityQueue": _sabio.PriorityQueue,
+        "Queue": _sabio.Queue,
+    },
     "unix_events": {"EventLoop": _sabio.Loop},
 }
 
@@ -51,6 +56,8 @@ SABIO_ONLY: Places = {
         "new_event_loop": new_event_loop,
     },
     "futures": {"Future": _sabio.Future},
+    # asyncio's own where it has one, from 3.13 on.
+    "queues": {"QueueShutDown": _sabio.QueueShutDown},
     "runners": {"Runner": Runner, "run": run},
     "tasks": {"Task": _sabio.Task},
     # From 3.14 on the package gives this name only with a warning: see `_namespace`.

@@ -7,6 +7,7 @@ is. Parameters, defaults and types are asyncio's; where versions of asyncio diff
 import asyncio
 import collections.abc
 import ssl as _ssl
+import sys
 from asyncio import (
     AbstractEventLoop,
     BaseProtocol,
@@ -41,7 +42,13 @@ from typing import (
     type_check_only,
 )
 
-from _typeshed import FileDescriptorLike, ReadableBuffer, StrPath, WriteableBuffer
+from _typeshed import (
+    FileDescriptorLike,
+    ReadableBuffer,
+    StrPath,
+    SupportsRichComparisonT,
+    WriteableBuffer,
+)
 from typing_extensions import disjoint_base
 
 __all__ = [
@@ -52,8 +59,12 @@ __all__ = [
     "Event",
     "Future",
     "Handle",
+    "LifoQueue",
     "Lock",
     "Loop",
+    "PriorityQueue",
+    "Queue",
+    "QueueShutDown",
     "Semaphore",
     "Server",
     "TCPTransport",
@@ -73,6 +84,12 @@ __all__ = [
 ]
 
 __version__: str
+
+if sys.version_info >= (3, 13):
+    from asyncio import QueueShutDown as QueueShutDown
+else:
+    class QueueShutDown(Exception):
+        """Put to or get from a queue that was shut down."""
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -154,6 +171,33 @@ class TimerHandle(Handle, asyncio.TimerHandle):  # type: ignore[misc]
     def __le__(self, value: asyncio.TimerHandle, /) -> bool: ...
     def __gt__(self, value: asyncio.TimerHandle, /) -> bool: ...
     def __ge__(self, value: asyncio.TimerHandle, /) -> bool: ...
+
+class Queue(asyncio.Queue[_T]):
+    """A queue between tasks (asyncio: Queues), written in Rust."""
+
+    def __init__(self, maxsize: float = 0) -> None: ...
+    @property
+    def maxsize(self) -> int: ...
+    def _init(self, maxsize: int) -> None: ...
+    def _get(self) -> _T: ...
+    def _put(self, item: _T) -> None: ...
+    def _format(self) -> str: ...
+    def qsize(self) -> int: ...
+    def empty(self) -> bool: ...
+    def full(self) -> bool: ...
+    def put(self, item: _T) -> _Coro[None]: ...
+    def put_nowait(self, item: _T) -> None: ...
+    def get(self) -> _Coro[_T]: ...
+    def get_nowait(self) -> _T: ...
+    def join(self) -> _Coro[None]: ...
+    def task_done(self) -> None: ...
+    def shutdown(self, immediate: bool = False) -> None: ...
+
+class LifoQueue(Queue[_T], asyncio.LifoQueue[_T]):
+    """A Queue that gives the newest item first."""
+
+class PriorityQueue(Queue[SupportsRichComparisonT], asyncio.PriorityQueue[SupportsRichComparisonT]):
+    """A Queue that gives the smallest item first."""
 
 @disjoint_base
 class Future(asyncio.Future[_T]):

@@ -218,6 +218,13 @@ pub(crate) fn visit_waker(visit: &mut Visit<'_>, waker: &Waker) {
     let _ = visit.waker_of::<Task>(waker) || visit.waker_of::<ForeignWaiter>(waker);
 }
 
+/// Who waits behind a waker: a task of ours, or the future that another task was given.
+pub(crate) fn waker_owner(waker: &Waker) -> Option<Obj> {
+    waker_target::<Task, _>(waker, |task| Some(task.as_obj().clone()))
+        .or_else(|| waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.future()))
+        .flatten()
+}
+
 /// Whether the task that a waker would wake has been cancelled and only has to run to notice it: what asyncio sees at
 /// the future that such a task waits for. A foreign task is seen to be cancelled when it runs.
 pub(crate) fn is_doomed(waker: &Waker) -> bool {

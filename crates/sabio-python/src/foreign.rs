@@ -119,6 +119,11 @@ impl ForeignWaiter {
         Ok(future)
     }
 
+    /// The future, until it is resolved.
+    pub(crate) fn future(&self) -> Option<Obj> {
+        self.future.get()
+    }
+
     /// Resolves the future, unless it was cancelled meanwhile.
     pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<()> {
         let Some(future) = self.future.take() else {

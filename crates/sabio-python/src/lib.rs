@@ -26,6 +26,7 @@ mod names;
 mod observer;
 mod os_error;
 mod pause;
+mod queue;
 mod sleep;
 mod socket_module;
 mod spawn;
@@ -93,6 +94,7 @@ mod _sabio {
         crate::sleep::init(module)?;
         crate::locks::init(module)?;
         crate::combinators::init(module)?;
+        crate::queue::init(module)?;
         module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
         module.setattr("_knows_tasks", crate::image::tasks(module.py()).is_some())?;
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;

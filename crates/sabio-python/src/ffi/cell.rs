@@ -140,6 +140,15 @@ impl<T> LocalQueue<T> {
         unsafe { std::mem::take(&mut *self.0.get()) }
     }
 
+    /// New references to all items, oldest first.
+    pub(crate) fn snapshot(&self) -> Vec<T>
+    where
+        T: Counted,
+    {
+        // SAFETY: not `Sync`, and cloning a `Counted` only counts: nothing can touch the queue while it is read.
+        unsafe { (*self.0.get()).iter().cloned().collect() }
+    }
+
     /// Looks at every item. Only for the garbage collector's traversal, whose visitors run no Python code.
     pub(super) fn for_each(&self, mut look: impl FnMut(&T)) {
         // SAFETY: not `Sync`; the caller's contract (see above) keeps the queue unchanged meanwhile.

@@ -1,0 +1,163 @@
+//! The methods of queues.
+
+use std::rc::Rc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::errors::{get_error, put_error, wait_error};
+use super::overrides::Method;
+use super::pending::Ticket;
+use super::{Queue, State};
+use crate::coroutine;
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, call_method};
+use crate::names::names;
+
+/// `put(item)`: a coroutine.
+fn put(slf: &Ref<Queue>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    let item = Obj::from(args.single("put", "item")?);
+    let mut ticket = Ticket::new(Rc::clone(&slf.state), item);
+    let none = Obj::none(py);
+    coroutine::create_for(py, "Queue.put", slf.as_obj().clone(), async move {
+        ticket.state.until_room().await.map_err(wait_error)?;
+        let Some(item) = ticket.take() else {
+            return Ok(none);
+        };
+        if ticket.state.store().overrides.has(Method::PutNowait) {
+            return put_through_python(&ticket.state, &item);
+        }
+        ticket.state.put_nowait(item).map_err(put_error)?;
+        Ok(none)
+    })
+}
+
+/// `get()`: a coroutine.
+fn get(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
+    let state = Rc::clone(&slf.state);
+    coroutine::create_for(py, "Queue.get", slf.as_obj().clone(), async move {
+        state.until_item().await.map_err(wait_error)?;
+        if state.store().overrides.has(Method::GetNowait) {
+            return get_through_python(&state);
+        }
+        state.get_nowait().map_err(get_error)
+    })
+}
+
+/// Calls the `put_nowait` of a subclass.
+#[cold]
+fn put_through_python(state: &State, item: &Obj) -> PyResult<Obj> {
+    Python::attach(|py| {
+        let itself = state.store().itself(py)?;
+        Ok(call_method(py, &itself, &names(py)?.put_nowait, &[item])?)
+    })
+}
+
+/// Calls the `get_nowait` of a subclass.
+#[cold]
+fn get_through_python(state: &State) -> PyResult<Obj> {
+    Python::attach(|py| {
+        let itself = state.store().itself(py)?;
+        Ok(call_method(py, &itself, &names(py)?.get_nowait, &[])?)
+    })
+}
+
+fn put_nowait(slf: &Ref<Queue>, args: Args<'_, '_>) -> PyResult<()> {
+    let item = Obj::from(args.single("put_nowait", "item")?);
+    slf.state.put_nowait(item).map_err(put_error)
+}
+
+fn get_nowait(slf: &Ref<Queue>, _py: Python<'_>) -> PyResult<Obj> {
+    slf.state.get_nowait().map_err(get_error)
+}
+
+fn task_done(slf: &Ref<Queue>, _py: Python<'_>) -> PyResult<()> {
+    slf.state
+        .task_done()
+        .map_err(|_| PyValueError::new_err("task_done() called too many times"))
+}
+
+/// `join()`: a coroutine.
+fn join(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
+    let state = Rc::clone(&slf.state);
+    let none = Obj::none(py);
+    coroutine::create_for(py, "Queue.join", slf.as_obj().clone(), async move {
+        if state.unfinished() > 0 {
+            let items = state.store();
+            items.join_loop.check(|py| items.itself(py))?;
+            state.join().await;
+        }
+        Ok(none)
+    })
+}
+
+fn shutdown(slf: &Ref<Queue>, args: Args<'_, '_>) -> PyResult<()> {
+    let [immediate] = args.parse(&Signature {
+        function: "shutdown",
+        parameters: ["immediate"],
+        required: 0,
+        positional: 1,
+    })?;
+    let immediate = immediate.map_or(Ok(false), |immediate| immediate.is_truthy())?;
+    slf.state.shutdown(immediate)
+}
+
+/// Adds the methods to the class.
+pub(super) fn define(table: &mut MethodTable<Queue>) {
+    table
+        .fast_method(
+            c"put",
+            c"put($self, /, item)\n--\n\nPut an item, waiting for room if the queue is full. QueueShutDown.",
+            put,
+        )
+        .fast_noargs(
+            c"get",
+            c"get($self, /)\n--\n\nTake the next item, waiting until there is one. QueueShutDown.",
+            get,
+        )
+        .fast_method(
+            c"put_nowait",
+            c"put_nowait($self, /, item)\n--\n\nPut an item. QueueFull, QueueShutDown.",
+            put_nowait,
+        )
+        .fast_noargs(
+            c"get_nowait",
+            c"get_nowait($self, /)\n--\n\nTake the next item. QueueEmpty, QueueShutDown.",
+            get_nowait,
+        )
+        .fast_noargs(
+            c"task_done",
+            c"task_done($self, /)\n--\n\nOne item that was taken is dealt with. ValueError if all were.",
+            task_done,
+        )
+        .fast_noargs(
+            c"join",
+            c"join($self, /)\n--\n\nWait until every item that was put is dealt with.",
+            join,
+        )
+        .method(
+            c"shutdown",
+            c"shutdown($self, /, immediate=False)\n--\n\nEnd the queue: put() raises QueueShutDown from now on, and get() when the queue is empty, or at once if immediate.",
+            shutdown,
+        )
+        .fast_noargs(c"qsize", c"qsize($self, /)\n--\n\nHow many items there are.", |slf, py| {
+            slf.items().own_len(py)
+        })
+        .fast_noargs(c"empty", c"empty($self, /)\n--\n\nWhether there is no item.", |slf, py| {
+            slf.items().own_is_empty(py)
+        })
+        .fast_noargs(c"full", c"full($self, /)\n--\n\nWhether there are maxsize items.", |slf, py| {
+            slf.items().own_is_full(py)
+        })
+        .method(c"_init", c"_init($self, /, maxsize)\n--\n\nStart without items; to be overridden.", |slf, args| {
+            args.single("_init", "maxsize")?;
+            slf.items().reset(args.py());
+            Ok(())
+        })
+        .method(c"_put", c"_put($self, /, item)\n--\n\nTake an item in; to be overridden.", |slf, args| {
+            slf.items().own_put(args.py(), &Obj::from(args.single("_put", "item")?))
+        })
+        .noargs(c"_get", c"_get($self, /)\n--\n\nGive the next item; to be overridden.", |slf, py| {
+            slf.items().own_get(py)
+        });
+}

@@ -1,0 +1,513 @@
+"""Queues: order, waiting, cancellation, join, shutdown (asyncio docs, "Queues"). Each body runs in every world."""
+
+import asyncio
+import gc
+import inspect
+import weakref
+
+import pytest
+
+from tests.support.versions import SINCE_3_13
+from tests.support.waiting import turns
+
+CLASSES = ("Queue", "LifoQueue", "PriorityQueue")
+
+
+@pytest.fixture
+def run(world):
+    """Coroutine tests run in the world."""
+    return world.run
+
+
+@pytest.fixture
+def shutdown_world(world):
+    if not world.is_ours and not SINCE_3_13:
+        pytest.skip("shutdown() is new in 3.13")
+    return world
+
+
+async def cancel(task):
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+# ---------------------------------------------------------------- classes
+
+
+def test_classes_are_asyncios_too(sabio):
+    for name in CLASSES:
+        ours, theirs = getattr(sabio, name), getattr(asyncio, name)
+        assert issubclass(ours, theirs)
+        assert isinstance(ours(), asyncio.Queue)
+        assert issubclass(ours, sabio.Queue)
+        assert (ours.__name__, ours.__qualname__, ours.__module__) == (name, name, "sabio")
+    assert sabio.QueueEmpty is asyncio.QueueEmpty
+    assert sabio.QueueFull is asyncio.QueueFull
+    if SINCE_3_13:
+        assert sabio.QueueShutDown is asyncio.QueueShutDown
+    assert issubclass(sabio.QueueShutDown, Exception)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_new_queue(world, name):
+    queue = getattr(world, name)()
+    assert (queue.maxsize, queue.qsize(), queue.empty(), queue.full()) == (0, 0, True, False)
+    assert queue._unfinished_tasks == 0
+    with pytest.raises(AttributeError):
+        queue.maxsize = 3
+    assert getattr(world, name)[int].__origin__ is getattr(world, name)
+    assert weakref.ref(queue)() is queue
+    queue.note = "instances have a __dict__"
+    assert vars(queue)["note"] == "instances have a __dict__"
+
+
+@pytest.mark.parametrize("arguments", [((1, 2), {}), ((), {"size": 1}), ((1,), {"maxsize": 1})])
+def test_wrong_arguments(world, arguments):
+    args, kwargs = arguments
+    with pytest.raises(TypeError):
+        world.Queue(*args, **kwargs)
+
+
+def test_methods_that_wait_are_coroutines(world):
+    queue = world.Queue()
+    for coroutine in (queue.put(1), queue.get(), queue.join()):
+        assert asyncio.iscoroutine(coroutine)
+        assert inspect.isawaitable(coroutine)
+        coroutine.close()
+    assert queue.empty()
+
+
+# ---------------------------------------------------------------- order and limits
+
+
+@pytest.mark.parametrize(
+    ("name", "order"), [("Queue", [3, 1, 2]), ("LifoQueue", [2, 1, 3]), ("PriorityQueue", [1, 2, 3])]
+)
+async def test_order_of_the_items(world, name, order):
+    queue = getattr(world, name)()
+    for item in (3, 1, 2):
+        await queue.put(item)
+    assert queue.qsize() == 3
+    assert [await queue.get() for _ in range(3)] == order
+    assert queue.empty()
+
+
+@pytest.mark.parametrize("maxsize", [0, -1, -(10**30), float("-inf"), float("nan"), float("inf"), 10**30])
+def test_limits_that_are_never_reached(world, maxsize):
+    queue = world.Queue(maxsize)
+    for item in range(20):
+        queue.put_nowait(item)
+    assert not queue.full()
+    assert queue.maxsize is maxsize
+
+
+@pytest.mark.parametrize(("maxsize", "items"), [(1, 1), (2, 2), (1.3, 2), (0.5, 1), (True, 1)])
+def test_limits_that_are_reached(world, maxsize, items):
+    queue = world.Queue(maxsize=maxsize)
+    for item in range(items):
+        assert not queue.full()
+        queue.put_nowait(item)
+    assert queue.full()
+    with pytest.raises(asyncio.QueueFull):
+        queue.put_nowait("one more")
+    assert queue.maxsize is maxsize
+
+
+@pytest.mark.parametrize("maxsize", [None, "3"])
+async def test_limit_that_cannot_be_compared(world, maxsize):
+    queue = world.Queue(maxsize)
+    with pytest.raises(TypeError, match="'<=' not supported"):
+        queue.put_nowait(1)
+    with pytest.raises(TypeError, match="'<=' not supported"):
+        await queue.put(1)
+    assert queue.empty()
+
+
+def test_limit_that_is_changed(world):
+    queue = world.Queue(1)
+    queue.put_nowait(1)
+    assert queue.full()
+    queue._maxsize = 2
+    assert not queue.full()
+    assert queue.maxsize == 2
+
+
+def test_nowait_on_an_empty_queue(world):
+    for name in CLASSES:
+        with pytest.raises(asyncio.QueueEmpty):
+            getattr(world, name)().get_nowait()
+
+
+async def test_items_by_name(world):
+    queue = world.Queue()
+    queue.put_nowait(item=1)
+    await queue.put(item=2)
+    assert [queue.get_nowait(), queue.get_nowait()] == [1, 2]
+    with pytest.raises(TypeError):
+        queue.put_nowait()
+    with pytest.raises(TypeError):
+        queue.put(1, 2)
+
+
+# ---------------------------------------------------------------- waiting
+
+
+async def test_producer_and_consumer(world):
+    queue = world.Queue(1)
+
+    async def produce():
+        for item in range(100):
+            await queue.put(item)
+
+    async def consume():
+        return [await queue.get() for _ in range(100)]
+
+    producer, consumer = asyncio.create_task(produce()), asyncio.create_task(consume())
+    assert await consumer == list(range(100))
+    await producer
+    assert queue._unfinished_tasks == 100
+
+
+async def test_getters_come_first_served_first(world):
+    queue = world.Queue()
+    getters = [asyncio.create_task(queue.get()) for _ in range(4)]
+    await turns(1)
+    assert len(queue._getters) == 4
+    for item in range(4):
+        queue.put_nowait(item)
+    assert await asyncio.gather(*getters) == [0, 1, 2, 3]
+    assert len(queue._getters) == 0
+
+
+async def test_putters_come_first_served_first(world):
+    queue = world.Queue(1)
+    putters = [asyncio.create_task(queue.put(item)) for item in range(4)]
+    await turns(1)
+    assert len(queue._putters) == 3
+    assert [await queue.get() for _ in range(4)] == [0, 1, 2, 3]
+    assert await asyncio.gather(*putters) == [None] * 4
+
+
+async def test_trace_of_who_runs_when(world):
+    """The order in which tasks go on is asyncio's, turn by turn."""
+    queue = world.Queue(2)
+    trace = []
+
+    async def produce(name):
+        for number in range(3):
+            await queue.put((name, number))
+            trace.append(("put", name, number))
+
+    async def consume(name):
+        for _ in range(3):
+            trace.append(("got", name, *await queue.get()))
+
+    await asyncio.gather(produce("a"), consume("x"), produce("b"), consume("y"))
+    assert trace == [
+        ("put", "a", 0),
+        ("put", "a", 1),
+        ("got", "x", "a", 0),
+        ("got", "x", "a", 1),
+        ("put", "b", 0),
+        ("put", "b", 1),
+        ("got", "y", "b", 0),
+        ("got", "y", "b", 1),
+        ("put", "a", 2),
+        ("got", "x", "a", 2),
+        ("put", "b", 2),
+        ("got", "y", "b", 2),
+    ]
+
+
+async def test_whoever_comes_first_takes_the_item(world):
+    queue = world.Queue()
+    getter = asyncio.create_task(queue.get())
+    await turns(1)
+    queue.put_nowait("first")
+    assert queue.get_nowait() == "first"
+    await turns(3)
+    assert not getter.done()
+    queue.put_nowait("second")
+    assert await getter == "second"
+
+
+async def test_timeout(world):
+    queue = world.Queue(1)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(queue.get(), 0.001)
+    queue.put_nowait(1)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(queue.put(2), 0.001)
+    assert (len(queue._getters), len(queue._putters), queue.get_nowait()) == (0, 0, 1)
+    assert queue.empty()
+
+
+# ---------------------------------------------------------------- cancellation
+
+
+async def test_cancelled_getter_leaves_the_line(world):
+    queue = world.Queue()
+    first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+    await turns(1)
+    await cancel(first)
+    assert len(queue._getters) == 1
+    queue.put_nowait(1)
+    assert await second == 1
+
+
+async def test_getter_that_is_cancelled_after_it_was_woken_passes_the_item_on(world):
+    queue = world.Queue()
+    first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+    await turns(1)
+    queue.put_nowait(1)
+    await cancel(first)
+    assert await second == 1
+
+
+async def test_getter_that_is_cancelled_is_passed_over_at_once(world):
+    queue = world.Queue()
+    first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+    await turns(1)
+    first.cancel()
+    queue.put_nowait(1)
+    await turns(1)
+    assert first.cancelled()
+    # Of other tasks than ours it is seen when they run.
+    assert second.done() or world.name in ("sabio-c-task", "sabio-on-asyncio")
+    assert await second == 1
+
+
+async def test_putter_that_is_cancelled_after_it_was_woken_passes_the_room_on(world):
+    queue = world.Queue(1)
+    queue.put_nowait(0)
+    first, second = (asyncio.create_task(queue.put(item)) for item in (1, 2))
+    await turns(1)
+    assert queue.get_nowait() == 0
+    await cancel(first)
+    await second
+    assert queue.get_nowait() == 2
+    assert queue.empty()
+    assert queue._unfinished_tasks == 2
+
+
+async def test_item_of_a_cancelled_put_is_let_go(world):
+    class Item:
+        pass
+
+    queue = world.Queue(1)
+    queue.put_nowait(0)
+    item = Item()
+    known = weakref.ref(item)
+    putter = asyncio.create_task(queue.put(item))
+    del item
+    await turns(1)
+    putter.cancel()
+    await asyncio.wait([putter])
+    del putter
+    gc.collect()
+    assert known() is None
+    assert queue.qsize() == 1
+
+
+async def test_closed_coroutine_leaves_the_line(world):
+    queue = world.Queue()
+    getter = asyncio.create_task(queue.get())
+    await turns(1)
+    getter.cancel()
+    await turns(2)
+    coroutine = queue.get()
+    coroutine.close()
+    queue.put_nowait(1)
+    assert await queue.get() == 1
+
+
+# ---------------------------------------------------------------- join
+
+
+@pytest.mark.parametrize("name", CLASSES)
+async def test_join_and_task_done(world, name):
+    queue = getattr(world, name)()
+    await queue.join()
+    for item in range(3):
+        queue.put_nowait(item)
+    joiners = [asyncio.create_task(queue.join()) for _ in range(2)]
+    for _ in range(3):
+        await turns(2)
+        assert not any(joiner.done() for joiner in joiners)
+        await queue.get()
+        queue.task_done()
+    await asyncio.gather(*joiners)
+    with pytest.raises(ValueError, match=r"^task_done\(\) called too many times$"):
+        queue.task_done()
+
+
+async def test_join_ends_though_more_was_put_since(world):
+    queue = world.Queue()
+    queue.put_nowait(1)
+    joiner = asyncio.create_task(queue.join())
+    await turns(1)
+    queue.task_done()
+    queue.put_nowait(2)
+    await joiner
+
+
+async def test_cancelled_join(world):
+    queue = world.Queue()
+    queue.put_nowait(1)
+    first, second = (asyncio.create_task(queue.join()) for _ in range(2))
+    await turns(1)
+    await cancel(first)
+    queue.task_done()
+    await second
+
+
+# ---------------------------------------------------------------- shutdown
+
+
+@pytest.mark.parametrize("name", CLASSES)
+async def test_shutdown(shutdown_world, name):
+    world = shutdown_world
+    queue = getattr(world, name)(1)
+    queue.put_nowait(1)
+    putter, joiner = asyncio.create_task(queue.put(2)), asyncio.create_task(queue.join())
+    await turns(1)
+    queue.shutdown()
+    assert queue._is_shutdown
+    with pytest.raises(world.QueueShutDown):
+        await putter
+    with pytest.raises(world.QueueShutDown):
+        queue.put_nowait(2)
+    with pytest.raises(world.QueueShutDown):
+        await queue.put(2)
+    assert await queue.get() == 1
+    with pytest.raises(world.QueueShutDown):
+        await queue.get()
+    with pytest.raises(world.QueueShutDown):
+        queue.get_nowait()
+    assert not joiner.done()
+    queue.task_done()
+    await joiner
+    queue.shutdown(immediate=True)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+async def test_immediate_shutdown(shutdown_world, name):
+    world = shutdown_world
+    queue = getattr(world, name)(2)
+    for item in (1, 2):
+        queue.put_nowait(item)
+    tasks = [asyncio.create_task(queue.put(3)), asyncio.create_task(queue.join())]
+    await turns(1)
+    assert queue.get_nowait() == 1 or name == "LifoQueue"
+    queue.shutdown(True)
+    assert (queue.qsize(), queue._unfinished_tasks) == (0, 1)
+    await turns(2)
+    assert [task.done() for task in tasks] == [True, False]
+    assert isinstance(tasks[0].exception(), world.QueueShutDown)
+    queue.task_done()
+    await tasks[1]
+
+
+async def test_shutdown_ends_every_wait(shutdown_world):
+    world = shutdown_world
+    queue = world.Queue()
+    getters = [asyncio.create_task(queue.get()) for _ in range(3)]
+    await turns(1)
+    queue.shutdown()
+    for outcome in await asyncio.gather(*getters, return_exceptions=True):
+        assert type(outcome) is world.QueueShutDown
+        assert outcome.args == ()
+
+
+# ---------------------------------------------------------------- loops
+
+
+def test_queue_is_bound_to_the_loop_of_its_first_wait(world):
+    queue = world.Queue()
+    assert queue._loop is None
+
+    async def wait(queue):
+        task = asyncio.create_task(queue.get())
+        await turns(1)
+        await cancel(task)
+        return asyncio.get_running_loop()
+
+    async def no_wait():
+        queue.put_nowait(1)
+        return await queue.get()
+
+    assert world.run(no_wait) == 1
+    assert queue._loop is None
+    assert world.run(wait, queue) is queue._loop
+    assert world.run(no_wait) == 1
+
+    async def wait_elsewhere():
+        with pytest.raises(RuntimeError, match=r"^<Queue at 0x.* is bound to a different event loop$"):
+            await queue.get()
+
+    world.run(wait_elsewhere)
+    queue._loop = None
+
+
+def test_queue_that_is_made_before_the_loop_runs(world):
+    queue = world.Queue()
+    queue.put_nowait("made before")
+
+    async def main():
+        return await queue.get()
+
+    assert world.run(main) == "made before"
+
+
+# ---------------------------------------------------------------- looking at it
+
+
+async def test_repr_and_str(shutdown_world):
+    queue = shutdown_world.Queue(2)
+    address = f"{id(queue):#x}"
+    assert repr(queue) == f"<Queue at {address} maxsize=2>"
+    getter = asyncio.create_task(queue.get())
+    await turns(1)
+    assert str(queue) == "<Queue maxsize=2 _getters[1]>"
+    queue.put_nowait("a")
+    await getter
+    for item in ("b", "c"):
+        queue.put_nowait(item)
+    putter = asyncio.create_task(queue.put("d"))
+    await turns(1)
+    assert queue._format() == "maxsize=2 _queue=['b', 'c'] _putters[1] tasks=3"
+    queue.shutdown()
+    with pytest.raises(shutdown_world.QueueShutDown):
+        await putter
+    assert repr(queue) == f"<Queue at {address} maxsize=2 _queue=['b', 'c'] tasks=3 shutdown>"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("Queue", "deque"), ("LifoQueue", "list"), ("PriorityQueue", "list")]
+)
+async def test_items_can_be_looked_at_and_changed(world, name, kind):
+    queue = getattr(world, name)()
+    for item in (1, 2, 3):
+        queue.put_nowait(item)
+    items = queue._queue
+    assert type(items).__name__ == kind
+    assert list(items) == [1, 2, 3]
+    assert queue._queue is items
+    items.append(4)
+    assert queue.qsize() == 4
+    queue.put_nowait(5)
+    assert list(items) == [1, 2, 3, 4, 5]
+    assert await queue.get() == (5 if name == "LifoQueue" else 1)
+    items.clear()
+    assert queue.empty()
+    with pytest.raises(asyncio.QueueEmpty):
+        queue.get_nowait()
+
+
+def test_unfinished_tasks_can_be_set(world):
+    queue = world.Queue()
+    queue._unfinished_tasks = 2
+    assert queue._format() == "maxsize=0 tasks=2"
+    queue.task_done()
+    assert queue._unfinished_tasks == 1
