@@ -24,9 +24,6 @@ from asyncio import ReadTransport as ReadTransport
 from asyncio import SelectorEventLoop as SelectorEventLoop
 from asyncio import SendfileNotAvailableError as SendfileNotAvailableError
 from asyncio import Server as Server
-from asyncio import StreamReader as StreamReader
-from asyncio import StreamReaderProtocol as StreamReaderProtocol
-from asyncio import StreamWriter as StreamWriter
 from asyncio import SubprocessProtocol as SubprocessProtocol
 from asyncio import SubprocessTransport as SubprocessTransport
 from asyncio import TaskGroup as TaskGroup
@@ -59,8 +56,6 @@ from asyncio import isfuture as isfuture
 from asyncio import locks as locks
 from asyncio import log as log
 from asyncio import mixins as mixins
-from asyncio import open_connection as open_connection
-from asyncio import open_unix_connection as open_unix_connection
 from asyncio import protocols as protocols
 from asyncio import queues as queues
 from asyncio import run_coroutine_threadsafe as run_coroutine_threadsafe
@@ -71,8 +66,6 @@ from asyncio import set_event_loop_policy as set_event_loop_policy
 from asyncio import shield as shield
 from asyncio import sslproto as sslproto
 from asyncio import staggered as staggered
-from asyncio import start_server as start_server
-from asyncio import start_unix_server as start_unix_server
 from asyncio import streams as streams
 from asyncio import subprocess as subprocess
 from asyncio import taskgroups as taskgroups
@@ -116,11 +109,18 @@ from sabio._sabio import PriorityQueue as PriorityQueue
 from sabio._sabio import Queue as Queue
 from sabio._sabio import QueueShutDown as QueueShutDown
 from sabio._sabio import Semaphore as Semaphore
+from sabio._sabio import StreamReader as StreamReader
+from sabio._sabio import StreamReaderProtocol as StreamReaderProtocol
+from sabio._sabio import StreamWriter as StreamWriter
 from sabio._sabio import Task as Task
 from sabio._sabio import TimerHandle as TimerHandle
 from sabio._sabio import __version__ as __version__
 from sabio._sabio import as_completed as as_completed
+from sabio._sabio import open_connection as open_connection
+from sabio._sabio import open_unix_connection as open_unix_connection
 from sabio._sabio import sleep as sleep
+from sabio._sabio import start_server as start_server
+from sabio._sabio import start_unix_server as start_unix_server
 
 if sys.version_info >= (3, 12):
     from asyncio import create_eager_task_factory as create_eager_task_factory

@@ -42,6 +42,15 @@ NATIVE: Places = {
         "PriorityQueue": _sabio.PriorityQueue,
         "Queue": _sabio.Queue,
     },
+    "streams": {
+        "StreamReader": _sabio.StreamReader,
+        "StreamReaderProtocol": _sabio.StreamReaderProtocol,
+        "StreamWriter": _sabio.StreamWriter,
+        "open_connection": _sabio.open_connection,
+        "open_unix_connection": _sabio.open_unix_connection,
+        "start_server": _sabio.start_server,
+        "start_unix_server": _sabio.start_unix_server,
+    },
     "unix_events": {"EventLoop": _sabio.Loop},
 }
 

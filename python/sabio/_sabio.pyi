@@ -11,6 +11,7 @@ import sys
 from asyncio import (
     AbstractEventLoop,
     BaseProtocol,
+    BaseTransport,
     DatagramTransport,
     ReadTransport,
     SubprocessTransport,
@@ -25,6 +26,7 @@ from asyncio import to_thread as to_thread
 from asyncio import wait as wait
 from asyncio import wrap_future as wrap_future
 from asyncio.events import _TaskFactory
+from asyncio.streams import _ReaduntilBuffer
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context
@@ -34,6 +36,8 @@ from typing import (
     IO,
     Any,
     Literal,
+    Self,
+    SupportsIndex,
     TypeAlias,
     TypeVar,
     TypeVarTuple,
@@ -67,6 +71,9 @@ __all__ = [
     "QueueShutDown",
     "Semaphore",
     "Server",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "TCPTransport",
     "Task",
     "TimerHandle",
@@ -75,9 +82,13 @@ __all__ = [
     "as_completed",
     "ensure_future",
     "gather",
+    "open_connection",
+    "open_unix_connection",
     "run_coroutine_threadsafe",
     "shield",
     "sleep",
+    "start_server",
+    "start_unix_server",
     "to_thread",
     "wait",
     "wrap_future",
@@ -113,6 +124,7 @@ _AddressInfo: TypeAlias = list[
 _SSL: TypeAlias = bool | _ssl.SSLContext | None
 _ErrorContext: TypeAlias = dict[str, Any]
 _ExceptionHandler: TypeAlias = Callable[[AbstractEventLoop, _ErrorContext], object]
+_ClientConnected: TypeAlias = Callable[["StreamReader", "StreamWriter"], Awaitable[None] | None]
 
 @overload
 def sleep(delay: float, result: None = None) -> _Coro[None]: ...
@@ -257,6 +269,89 @@ class Server(asyncio.Server):
     def close_clients(self) -> None: ...
     def abort_clients(self) -> None: ...
     def wait_closed(self) -> _Coro[None]: ...
+
+class StreamReader(asyncio.StreamReader):
+    """Reads bytes from a stream (asyncio: StreamReader); takes several separators on every version."""
+
+    def __init__(self, limit: float = 65536, loop: AbstractEventLoop | None = None) -> None: ...
+    def read(self, n: int = -1) -> _Coro[bytes]: ...
+    def readexactly(self, n: int) -> _Coro[bytes]: ...
+    def readuntil(
+        self, separator: _ReaduntilBuffer | tuple[_ReaduntilBuffer, ...] = b"\n"
+    ) -> _Coro[bytes]: ...
+    def readline(self) -> _Coro[bytes]: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> _Coro[bytes]: ...
+    def feed_data(self, data: collections.abc.Iterable[SupportsIndex]) -> None: ...
+    def feed_eof(self) -> None: ...
+    def at_eof(self) -> bool: ...
+    def exception(self) -> Exception: ...
+    def set_exception(self, exc: Exception) -> None: ...
+    def set_transport(self, transport: BaseTransport) -> None: ...
+
+class StreamWriter(asyncio.StreamWriter):
+    """Writes bytes to a stream (asyncio: StreamWriter)."""
+
+    def __init__(
+        self,
+        transport: WriteTransport,
+        protocol: BaseProtocol,
+        reader: asyncio.StreamReader | None,
+        loop: AbstractEventLoop,
+    ) -> None: ...
+    @property
+    def transport(self) -> WriteTransport: ...
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    def writelines(self, data: collections.abc.Iterable[bytes | bytearray | memoryview]) -> None: ...
+    def drain(self) -> _Coro[None]: ...
+    def write_eof(self) -> None: ...
+    def can_write_eof(self) -> bool: ...
+    def close(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def wait_closed(self) -> _Coro[None]: ...
+    def get_extra_info(self, name: str, default: Any = None) -> Any: ...
+    def start_tls(
+        self,
+        sslcontext: _ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> _Coro[None]: ...
+
+class StreamReaderProtocol(asyncio.StreamReaderProtocol):
+    """Stands between a transport and a pair of streams (asyncio: Streams)."""
+
+    def __init__(
+        self,
+        stream_reader: asyncio.StreamReader | None,
+        client_connected_cb: _ClientConnected | None = None,
+        loop: AbstractEventLoop | None = None,
+    ) -> None: ...
+    def connection_made(self, transport: BaseTransport) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> bool: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+
+def open_connection(
+    host: str | None = None, port: int | str | None = None, *, limit: float = 65536, **kwds: Any
+) -> _Coro[tuple[StreamReader, StreamWriter]]: ...
+def start_server(
+    client_connected_cb: _ClientConnected,
+    host: str | Sequence[str] | None = None,
+    port: int | str | None = None,
+    *,
+    limit: float = 65536,
+    **kwds: Any,
+) -> _Coro[asyncio.Server]: ...
+def open_unix_connection(
+    path: StrPath | None = None, *, limit: float = 65536, **kwds: Any
+) -> _Coro[tuple[StreamReader, StreamWriter]]: ...
+def start_unix_server(
+    client_connected_cb: _ClientConnected, path: StrPath | None = None, *, limit: float = 65536, **kwds: Any
+) -> _Coro[asyncio.Server]: ...
 
 class Loop(AbstractEventLoop):
     """The event loop (asyncio: Event loop). What it lacks of `AbstractEventLoop` raises NotImplementedError."""

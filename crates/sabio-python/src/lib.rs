@@ -31,6 +31,7 @@ mod sleep;
 mod socket_module;
 mod spawn;
 mod step;
+mod stream;
 mod task;
 mod timer_handle;
 mod transport;
@@ -91,6 +92,7 @@ mod _sabio {
         crate::event_loop::init(module)?;
         crate::alarm::init(module.py())?;
         crate::held::init(module.py())?;
+        crate::stream::init(module)?;
         crate::sleep::init(module)?;
         crate::locks::init(module)?;
         crate::combinators::init(module)?;

@@ -82,10 +82,12 @@ names! {
     getaddrinfo = "getaddrinfo",
     getnameinfo = "getnameinfo",
     gettimeout = "gettimeout",
+    is_closing = "is_closing",
     locked = "locked",
     log_destroy_pending = "_log_destroy_pending",
     loop_ = "loop",
     name = "name",
+    pause_reading = "pause_reading",
     pause_writing = "pause_writing",
     recvfrom = "recvfrom",
     recvfrom_into = "recvfrom_into",
@@ -98,6 +100,7 @@ names! {
     queue_init = "_init",
     queue_put = "_put",
     result = "result",
+    resume_reading = "resume_reading",
     resume_writing = "resume_writing",
     sendto = "sendto",
     socket = "socket",
@@ -109,6 +112,7 @@ names! {
     task_class = "Task",
     throw = "throw",
     wait = "wait",
+    write = "write",
 }
 
 static NAMES: Global<Names> = Global::new();

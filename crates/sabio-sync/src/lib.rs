@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod barrier;
+mod byte_queue;
 mod condition;
 mod event;
 mod lock;
@@ -17,12 +18,14 @@ mod primitive;
 mod queue;
 mod race;
 mod semaphore;
+pub mod separator;
 mod staggered;
 mod store;
 mod waiters;
 mod yield_now;
 
 pub use barrier::{Barrier, BarrierState, Broken};
+pub use byte_queue::ByteQueue;
 pub use condition::{Catch, Condition, Monitor};
 pub use event::{Event, WaitForEvent};
 pub use lock::{AcquireLock, Lock, NotAcquired};

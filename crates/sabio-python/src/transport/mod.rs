@@ -35,9 +35,9 @@ use crate::ffi::{Obj, Ref, Visit};
 pub(crate) use address::{address_from_python, address_to_python};
 pub(crate) use descriptor::Owner;
 pub(crate) use extra::transport_socket;
-pub(crate) use read::MAX_SIZE as MAX_READ;
+pub(crate) use read::{MAX_SIZE as MAX_READ, pause_reading, resume_reading};
 pub(crate) use stream::{Parts, Stream, check_unused};
-pub(crate) use write::flush;
+pub(crate) use write::{flush, write};
 
 /// What owns a descriptor that the reactor watches.
 #[derive(Clone)]

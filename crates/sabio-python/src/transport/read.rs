@@ -5,15 +5,17 @@ use std::io;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use sabio_reactor::socket;
 
 use super::close;
 use super::shared::log_debug;
-use super::stream::Stream;
+use super::stream::{Delivery, Stream};
 use crate::event_loop::Loop;
 use crate::ffi::{MethodTable, Obj, Ref, bytes_from_slice, fill_buffer, recv_into_new_bytes};
 use crate::names::names;
 use crate::os_error::os_error;
+use crate::stream::{Reader, StreamReaderProtocol};
 
 /// The most that one read gives, in bytes: `Transport.max_size` of asyncio.
 pub(crate) const MAX_SIZE: usize = 256 * 1024;
@@ -23,6 +25,8 @@ pub(crate) const MAX_SIZE: usize = 256 * 1024;
 const LARGE: usize = 32 * 1024;
 
 const FATAL_READ: &str = "Fatal read error on socket transport";
+
+const FATAL_DATA_RECEIVED: &str = "Fatal error: protocol.data_received() call failed.";
 
 const FATAL_GET_BUFFER: &str = "Fatal error: protocol.get_buffer() call failed.";
 
@@ -37,10 +41,77 @@ pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -
     let Some(protocol) = slf.protocol.get() else {
         return Ok(());
     };
-    if slf.buffered.get() {
-        read_into_buffer(slf, py, &protocol)
+    match slf.delivery.get() {
+        Delivery::Data => read_data(slf, py, event_loop, &protocol),
+        Delivery::Buffer => read_into_buffer(slf, py, &protocol),
+        Delivery::Reader => {
+            let receiver = StreamReaderProtocol::exact(protocol.bind(py)).and_then(|exact| exact.receiver());
+            match receiver {
+                Some(reader) => read_for_reader(slf, py, event_loop, &protocol, &reader),
+                None => read_data(slf, py, event_loop, &protocol),
+            }
+        }
+    }
+}
+
+/// Puts data into a reader without a call of its protocol.
+fn read_for_reader(
+    slf: &Ref<Stream>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    protocol: &Obj,
+    reader: &Reader,
+) -> PyResult<()> {
+    let received = if slf.large_reads.get() && reader.is_empty() {
+        receive_into(slf, py, reader)?
     } else {
-        read_data(slf, py, event_loop, &protocol)
+        receive_and_copy(slf, py, event_loop, reader)?
+    };
+    let size = match received {
+        Ok(size) => size,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        Err(error) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
+    };
+    if size == 0 {
+        return at_eof(slf, py, protocol);
+    }
+    slf.large_reads.set(size >= LARGE);
+    match reader.received(py) {
+        Ok(()) => Ok(()),
+        Err(error) => close::fatal_error(slf, py, error, FATAL_DATA_RECEIVED),
+    }
+}
+
+/// Receives straight into the object that who reads next gets.
+fn receive_into(slf: &Stream, py: Python<'_>, reader: &Reader) -> PyResult<io::Result<usize>> {
+    let mut size = 0;
+    Ok(receive_large(slf, py, &mut size)?.map(|data| {
+        if let Ok(message) = data.bind(py).cast::<PyBytes>() {
+            reader.push(message);
+        }
+        size
+    }))
+}
+
+/// Receives into the loop's buffer, and copies from there to where there is room for just so much.
+fn receive_and_copy(
+    slf: &Stream,
+    py: Python<'_>,
+    event_loop: &Loop,
+    reader: &Reader,
+) -> PyResult<io::Result<usize>> {
+    let mut scratch = event_loop.scratch().borrow_mut();
+    match slf
+        .descriptor
+        .borrow()
+        .and_then(|fd| socket::recv(fd, &mut scratch))
+    {
+        // Neither making bytes nor copying them runs Python code, so the borrow may last.
+        Ok(size) => {
+            reader.append(py, &scratch[..size])?;
+            Ok(Ok(size))
+        }
+        Err(error) => Ok(Err(error)),
     }
 }
 
@@ -63,12 +134,7 @@ fn read_data(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, protocol
     slf.large_reads.set(size >= LARGE);
     match Stream::deliver(slf, py, protocol, &names(py)?.data_received, &[&data]) {
         Ok(_) => Ok(()),
-        Err(error) => close::fatal_error(
-            slf,
-            py,
-            error,
-            "Fatal error: protocol.data_received() call failed.",
-        ),
+        Err(error) => close::fatal_error(slf, py, error, FATAL_DATA_RECEIVED),
     }
 }
 
@@ -183,7 +249,11 @@ fn at_eof(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
     }
 }
 
-fn pause_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+/// `pause_reading()`.
+///
+/// # Errors
+/// OSError of the poller.
+pub(crate) fn pause_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     if slf.closing.get() || slf.reading_paused.replace(true) {
         return Ok(());
     }
@@ -191,7 +261,11 @@ fn pause_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     log_debug(slf, py, "%r pauses reading")
 }
 
-fn resume_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
+/// `resume_reading()`.
+///
+/// # Errors
+/// OSError of the poller.
+pub(crate) fn resume_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     if slf.closing.get() || !slf.reading_paused.replace(false) {
         return Ok(());
     }

@@ -27,12 +27,13 @@ use crate::handle::call_in_context;
 use crate::interpreter::interpreter;
 use crate::names::Name;
 use crate::os_error::os_error;
+use crate::stream::StreamReaderProtocol;
 
 /// The data of a stream transport.
 pub(crate) struct Stream {
     shared: Shared,
-    /// Whether the protocol is a `BufferedProtocol`.
-    pub(super) buffered: Cell<bool>,
+    /// How the protocol gets its data.
+    pub(super) delivery: Cell<Delivery>,
     pub(super) queue: Queue,
     pub(super) server: Slot<Ref<Server>>,
     pub(super) reading_paused: Cell<bool>,
@@ -48,6 +49,17 @@ pub(crate) struct Stream {
     pub(super) blocked: Cell<bool>,
     /// Whether the last read was a large one.
     pub(super) large_reads: Cell<bool>,
+}
+
+/// How a protocol gets its data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Delivery {
+    /// By `data_received()`.
+    Data,
+    /// By `get_buffer()` and `buffer_updated()`.
+    Buffer,
+    /// It is put into the protocol's `StreamReader`, if that takes it.
+    Reader,
 }
 
 static STREAM: ClassCell = ClassCell::new();
@@ -143,7 +155,7 @@ impl Stream {
         event_loop.check_closed()?;
         let stream = Stream {
             shared: Shared::new(event_loop, parts.owner, parts.peer, parts.context),
-            buffered: Cell::new(false),
+            delivery: Cell::new(Delivery::Data),
             queue: Queue::default(),
             server: Slot::new(None),
             reading_paused: Cell::new(false),
@@ -167,6 +179,12 @@ impl Stream {
             transport.server.set(Some(server.clone()));
         }
         Ok(transport)
+    }
+
+    /// Whether it is closing or closed.
+    #[inline]
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
     }
 
     /// Whether it is a connection that `server` has accepted.
@@ -195,8 +213,14 @@ impl Stream {
     /// Makes `protocol` the one that is told from now on.
     pub(super) fn set_protocol(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = protocol.py();
-        self.buffered
-            .set(protocol.is_instance(BUFFERED_PROTOCOL.get(py)?.bind(py))?);
+        self.delivery
+            .set(if protocol.is_instance(BUFFERED_PROTOCOL.get(py)?.bind(py))? {
+                Delivery::Buffer
+            } else if StreamReaderProtocol::exact(protocol).is_some() {
+                Delivery::Reader
+            } else {
+                Delivery::Data
+            });
         self.protocol.set(Some(Obj::from(protocol)));
         Ok(())
     }

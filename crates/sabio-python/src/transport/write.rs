@@ -152,9 +152,13 @@ fn check_mutable<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>
     Err(PyTypeError::new_err(format!("{expected}, not {}", name.repr()?)))
 }
 
-fn write(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
-    let py = args.py();
-    let data = check(args.single("write", "data")?)?;
+/// `write(data)`: sends bytes without waiting.
+///
+/// # Errors
+/// TypeError for what has no bytes, RuntimeError after `write_eof()`.
+pub(crate) fn write(slf: &Ref<Stream>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = data.py();
+    let data = check(data)?;
     if slf.eof_written.get() {
         return Err(PyRuntimeError::new_err("Cannot call write() after write_eof()"));
     }
@@ -284,7 +288,7 @@ pub(super) fn define(table: &mut MethodTable<Stream>) {
         .fast_method(
             c"write",
             c"write($self, data)\n--\n\nSend data (bytes, bytearray or memoryview) without waiting.",
-            write,
+            |slf, args| write(slf, args.single("write", "data")?),
         )
         .fast_method(
             c"writelines",

@@ -1,0 +1,87 @@
+//! Streams: reading and writing connections with `await` (asyncio: Streams).
+//!
+//! `reader` is the state of a `StreamReader`, over `buffer` (what is unread) and `wait` (who waits for it); `read` holds
+//! the operations and `stream_reader` the class. `flow` is what pauses writers, `protocol` the `StreamReaderProtocol`
+//! between a transport and a reader, `connected` what happens when a server gets a connection, `writer` the
+//! `StreamWriter`, and `open` makes pairs of them.
+//!
+//! A transport of ours puts what it receives straight into the reader of a `StreamReaderProtocol`
+//! (`StreamReaderProtocol::receiver`); any other transport calls `data_received()`, and everything else is the same.
+//!
+//! Invariant: the futures of the coroutines hold no reference to a Python object that could lead back to them, only the
+//! state behind it; the coroutine itself owns the object and shows it to the garbage collector.
+
+mod buffer;
+mod connected;
+mod errors;
+mod flow;
+mod open;
+mod parameters;
+mod protocol;
+mod read;
+mod reader;
+mod stream_reader;
+mod wait;
+mod writer;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType, PyWeakrefReference};
+
+use crate::ffi::{Global, Obj};
+
+pub(crate) use protocol::StreamReaderProtocol;
+pub(crate) use reader::Reader;
+
+/// Whether the class of `object` is that very class, so that nobody has overridden anything.
+#[inline]
+fn is_exactly(class: &Global<Obj>, object: &Bound<'_, PyAny>) -> bool {
+    class
+        .try_get(object.py())
+        .is_some_and(|class| std::ptr::eq(class.as_ptr(), object.get_type_ptr().cast()))
+}
+
+/// The class `name` of asyncio's streams with `core` before it, which overrides all of it.
+fn public_class(
+    module: &Bound<'_, PyModule>,
+    cell: &Global<Obj>,
+    name: &str,
+    core: &Bound<'_, PyType>,
+    doc: &str,
+) -> PyResult<()> {
+    let py = module.py();
+    let namespace = PyDict::new(py);
+    namespace.set_item("__module__", "sabio")?;
+    namespace.set_item("__doc__", doc)?;
+    let base = py.import("asyncio.streams")?.getattr(name)?;
+    let class = py.get_type::<PyType>().call1((name, (core, base), namespace))?;
+    cell.set(py, Obj::from(&class));
+    module.add(name, class)
+}
+
+/// The object whose method a coroutine is, for its future: a reference that does not keep it alive, since the
+/// coroutine does.
+struct This(Obj);
+
+impl This {
+    fn new(object: &Bound<'_, PyAny>) -> PyResult<This> {
+        Ok(This(PyWeakrefReference::new(object)?.into()))
+    }
+
+    /// The object. RuntimeError if it is gone, which only a coroutine that was cleared can see.
+    fn upgrade<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0
+            .bind(py)
+            .cast::<PyWeakrefReference>()?
+            .upgrade()
+            .ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the stream is gone"))
+    }
+}
+
+/// Builds the classes and adds the functions.
+pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    errors::init(module.py())?;
+    stream_reader::init(module)?;
+    protocol::init(module)?;
+    writer::init(module)?;
+    open::init(module)
+}
