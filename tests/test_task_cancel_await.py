@@ -1,6 +1,7 @@
 """Cancelling a task at each kind of await, and through the tools of asyncio (asyncio docs, "Task cancellation")."""
 
 import asyncio
+import importlib
 
 import pytest
 
@@ -292,6 +293,54 @@ def test_runner_cancels_what_is_left(loop_factory):
         runner.run(main())
     assert order[1:] == ["ended"]
     assert order[0].cancelled()
+
+
+@pytest.fixture
+def own_sleep(loop_name):
+    """The sleep of the loop's own package: on sabio one that waits without a future."""
+    return importlib.import_module(loop_name).sleep
+
+
+async def test_second_cancel_does_not_change_the_message_that_is_on_its_way(own_sleep):
+    task = asyncio.create_task(own_sleep(60))
+    await turns(1)
+    task.cancel("first")
+    task.cancel("second")
+    assert task.cancelling() == 2
+    assert await cancelled_with(task) == ("first",)
+
+
+async def test_uncancel_does_not_call_back_a_cancellation_that_is_on_its_way(own_sleep):
+    async def wait():
+        try:
+            await own_sleep(60)
+        except asyncio.CancelledError as error:
+            return error.args
+
+    task = asyncio.create_task(wait())
+    await turns(1)
+    task.cancel("on its way")
+    assert task.uncancel() == 0
+    await turns(2)
+    assert task.done()
+    assert task.result() == ("on its way",)
+
+
+async def test_task_that_cancelled_itself_is_interrupted_at_its_next_wait(own_sleep):
+    async def wait():
+        asyncio.current_task().cancel("by itself")
+        try:
+            await own_sleep(60)
+        except asyncio.CancelledError as error:
+            return error.args
+
+    task = asyncio.create_task(wait())
+    await turns(1)
+    assert task.uncancel() == 0
+    task.cancel("by another")
+    await turns(2)
+    assert task.done()
+    assert task.result() == ("by itself",)
 
 
 async def test_cancel_of_many_tasks_at_once():

@@ -228,7 +228,7 @@ pub(crate) fn waker_owner(waker: &Waker) -> Option<Obj> {
 /// Whether the task that a waker would wake has been cancelled and only has to run to notice it: what asyncio sees at
 /// the future that such a task waits for. A foreign task is seen to be cancelled when it runs.
 pub(crate) fn is_doomed(waker: &Waker) -> bool {
-    waker_target::<Task, _>(waker, |task| task.must_cancel().get()).unwrap_or(false)
+    waker_target::<Task, _>(waker, |task| task.is_interrupted()).unwrap_or(false)
 }
 
 /// Whether `object` is what a native coroutine yields to park the task.

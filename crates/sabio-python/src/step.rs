@@ -150,13 +150,14 @@ fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Inpu
     let Some(coro) = task.coro().get() else {
         return Ok(());
     };
-    task.phase().set(Phase::Running);
+    let interrupted = task.phase().replace(Phase::Running) == Phase::Interrupted;
     if let Some(future) = task.fut_waiter().take() {
         asyncio(py)?
             .registry
             .discard_awaiter(py, &future, task.as_obj())?;
     }
     let mut exception = match input {
+        Input::Resume if interrupted => Some(task.make_cancelled_error(py)?),
         Input::Resume => None,
         Input::Done(future) => failure(py, &future)?,
         Input::Throw(exception) => Some(exception),
@@ -248,7 +249,9 @@ fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yield
         return Ok(());
     }
     if is_park_marker(bound) {
-        if task.phase().get() == Phase::Notified || task.must_cancel().get() {
+        if task.must_cancel().replace(false) {
+            task.interrupt(task);
+        } else if task.phase().get() == Phase::Notified {
             task.schedule(task);
         } else {
             task.phase().set(Phase::Parked);

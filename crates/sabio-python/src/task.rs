@@ -38,6 +38,8 @@ pub(crate) enum Phase {
     Notified,
     /// Waits for a waker.
     Parked,
+    /// On the ready queue because it was cancelled while parked: the step throws.
+    Interrupted,
     /// Waits for a future.
     Waiting,
 }
@@ -112,7 +114,7 @@ impl LocalWake for Task {
         match slf.phase.get() {
             Phase::Parked => slf.schedule(slf),
             Phase::Running => slf.phase.set(Phase::Notified),
-            Phase::Notified | Phase::Scheduled | Phase::Waiting => {}
+            Phase::Notified | Phase::Scheduled | Phase::Interrupted | Phase::Waiting => {}
         }
     }
 }
@@ -160,6 +162,11 @@ impl Task {
         &self.must_cancel
     }
 
+    /// Whether a cancellation interrupts the wait that the task is parked in.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.phase.get() == Phase::Interrupted
+    }
+
     /// The message of the cancellation that has not been delivered yet.
     pub(crate) fn cancel_message(&self) -> Option<Obj> {
         self.cancel_message.get()
@@ -172,6 +179,12 @@ impl Task {
             self.phase.set(Phase::Scheduled);
             event_loop.push(Ready::Step(slf.clone()));
         }
+    }
+
+    /// Schedules a step that throws the cancellation, whatever is cancelled or uncancelled until then.
+    pub(crate) fn interrupt(&self, slf: &Ref<Task>) {
+        self.schedule(slf);
+        self.phase.set(Phase::Interrupted);
     }
 
     /// The exception that stands for the cancellation: the one that came out of the coroutine, once, or a new one.
@@ -310,10 +323,17 @@ fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
         // The future wakes the task, which then sees the cancellation.
         return Ok(true);
     }
-    slf.must_cancel.set(true);
-    slf.cancel_message.set(message);
-    if slf.phase.get() == Phase::Parked {
-        slf.schedule(slf);
+    match slf.phase.get() {
+        Phase::Parked => {
+            slf.cancel_message.set(message);
+            slf.interrupt(slf);
+        }
+        // As with a future that is cancelled already: the first message is the one that arrives.
+        Phase::Interrupted => slf.must_cancel.set(true),
+        _ => {
+            slf.must_cancel.set(true);
+            slf.cancel_message.set(message);
+        }
     }
     Ok(true)
 }
