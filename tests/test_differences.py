@@ -31,7 +31,6 @@ def one_turn(loop: AnyLoop) -> None:
 
 NOT_THERE_YET: dict[str, tuple[Any, ...]] = {
     "start_tls": (None, None, None),
-    "create_datagram_endpoint": (asyncio.DatagramProtocol,),
     "connect_read_pipe": (asyncio.Protocol, None),
     "connect_write_pipe": (asyncio.BaseProtocol, None),
     "subprocess_exec": (asyncio.SubprocessProtocol, "true"),

@@ -9,9 +9,6 @@ from tests.support.net import HOST, tcp_pair
 from tests.support.waiting import turns
 
 METHODS = {
-    "create_datagram_endpoint": lambda loop: loop.create_datagram_endpoint(
-        asyncio.DatagramProtocol, local_addr=(HOST, 0)
-    ),
     "connect_read_pipe": lambda loop: loop.connect_read_pipe(asyncio.Protocol, None),
     "connect_write_pipe": lambda loop: loop.connect_write_pipe(asyncio.BaseProtocol, None),
     "subprocess_exec": lambda loop: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),

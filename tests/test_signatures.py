@@ -19,6 +19,10 @@ PAIRS = {
     "Loop": (sabio.Loop, unix_events._UnixSelectorEventLoop),
     "Server": (sabio._sabio.Server, asyncio.Server),
     "TCPTransport": (sabio._sabio.TCPTransport, selector_events._SelectorSocketTransport),
+    "DatagramTransport": (
+        sabio._sabio.DatagramSocketTransport,
+        selector_events._SelectorDatagramTransport,
+    ),
     "UnixTransport": (sabio._sabio.UnixTransport, selector_events._SelectorSocketTransport),
     "Transport": (sabio._sabio.TCPTransport, transports.Transport),
     "Future": (sabio.Future, asyncio.Future),

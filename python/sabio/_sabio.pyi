@@ -60,6 +60,7 @@ __all__ = [
     "BoundedSemaphore",
     "Condition",
     "Coroutine",
+    "DatagramSocketTransport",
     "Event",
     "Future",
     "Handle",
@@ -252,6 +253,10 @@ class Task(asyncio.Task[_T]):
 @final
 class TCPTransport(Transport):
     """The transport of a TCP connection (asyncio: Transports). Made by the loop only."""
+
+@final
+class DatagramSocketTransport(asyncio.DatagramTransport):
+    """The transport of a datagram endpoint (asyncio: Transports). Made by the loop only."""
 
 @final
 class UnixTransport(Transport):

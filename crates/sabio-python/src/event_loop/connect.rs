@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use sabio_reactor::socket;
 
-use super::establish::{log_debug, make_transport, pair, socket_of, take_socket};
+use super::establish::{log_debug, make_stream, pair, socket_of, take_socket};
 use super::resolve::{Hints, Place, interleave, resolve};
 use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
 use super::{Loop, attempt};
@@ -202,20 +201,11 @@ fn create_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let event_loop = slf.clone();
     create_with(args.py(), "Loop.create_connection", |awaiter| async move {
         Python::attach(|py| request.check(py))?;
-        let (owner, peer) = match &request.sock {
-            Some(sock) => {
-                let owner = Python::attach(|py| take_socket(py, &event_loop, sock))?;
-                let peer = owner.borrow().and_then(socket::peer_address).ok();
-                (owner, peer)
-            }
-            None => {
-                let fd = connect(&event_loop, &awaiter, &request).await?;
-                let peer = socket::peer_address(&fd).ok();
-                (Owner::Fd(fd), peer)
-            }
+        let owner = match &request.sock {
+            Some(sock) => Python::attach(|py| take_socket(py, &event_loop, sock))?,
+            None => Owner::Fd(connect(&event_loop, &awaiter, &request).await?),
         };
-        let (transport, protocol) =
-            make_transport(&event_loop, owner, peer, &request.protocol_factory).await?;
+        let (transport, protocol) = make_stream(&event_loop, owner, &request.protocol_factory).await?;
         Python::attach(|py| {
             if event_loop.debug() {
                 let none = Obj::none(py);
@@ -263,8 +253,7 @@ fn connect_accepted_socket(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj>
             check_ssl_socket(sock.bind(py))?;
             take_socket(py, &event_loop, &sock)
         })?;
-        let peer = owner.borrow().and_then(socket::peer_address).ok();
-        let (transport, protocol) = make_transport(&event_loop, owner, peer, &factory).await?;
+        let (transport, protocol) = make_stream(&event_loop, owner, &factory).await?;
         Python::attach(|py| {
             if event_loop.debug() {
                 let sock = socket_of(py, &transport)?;

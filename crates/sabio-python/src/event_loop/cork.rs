@@ -19,7 +19,7 @@ use sabio_reactor::Nanos;
 
 use super::Loop;
 use crate::ffi::{LocalQueue, Outcome, Ref, Visit};
-use crate::transport::{Stream, flush};
+use crate::transport::{Datagram, Stream, datagram, flush};
 
 /// How long an answer may wait for the callbacks behind it.
 const TARGET: Duration = Duration::from_millis(1);
@@ -27,9 +27,15 @@ const TARGET: Duration = Duration::from_millis(1);
 /// So many callbacks are waited for at most.
 const MOST_PATIENCE: u32 = 64;
 
+/// A transport that has data to send.
+pub(crate) enum CorkedTransport {
+    Stream(Ref<Stream>),
+    Datagram(Ref<Datagram>),
+}
+
 /// The transports that have data to send, in the order in which they were written to.
 pub(super) struct Corked {
-    transports: LocalQueue<Ref<Stream>>,
+    transports: LocalQueue<CorkedTransport>,
     /// After so many callbacks what has been written is sent, from the first that wrote on.
     patience: Cell<u32>,
     /// How many of them have run.
@@ -53,14 +59,17 @@ impl Default for Corked {
 
 impl Corked {
     /// Takes all out; they will not be flushed.
-    pub(super) fn take_all(&self) -> VecDeque<Ref<Stream>> {
+    pub(super) fn take_all(&self) -> VecDeque<CorkedTransport> {
         self.transports.take_all()
     }
 
     /// Shows the transports to the garbage collector.
     pub(super) fn visit(&self, visit: &mut Visit<'_>) {
         visit.queue(&self.transports, |visit, transport| {
-            visit.obj(transport.as_obj());
+            visit.obj(match transport {
+                CorkedTransport::Stream(stream) => stream.as_obj(),
+                CorkedTransport::Datagram(datagram) => datagram.as_obj(),
+            });
         });
     }
 
@@ -93,7 +102,7 @@ impl Corked {
 impl Loop {
     /// Notes that `transport` has data to send.
     #[inline]
-    pub(crate) fn cork(&self, transport: Ref<Stream>) {
+    pub(crate) fn cork(&self, transport: CorkedTransport) {
         self.corked.transports.push(transport);
     }
 
@@ -119,7 +128,10 @@ impl Loop {
     fn uncork_all(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
         slf.corked.held.set(0);
         while let Some(transport) = slf.corked.transports.pop() {
-            flush(&transport, py)?;
+            match transport {
+                CorkedTransport::Stream(stream) => flush(&stream, py)?,
+                CorkedTransport::Datagram(transport) => datagram::flush(&transport, py)?,
+            }
         }
         Ok(())
     }

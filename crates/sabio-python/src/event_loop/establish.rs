@@ -5,18 +5,18 @@ use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use sabio_reactor::socket::Address;
+use sabio_reactor::socket;
 use sabio_sync::oneshot;
 
 use super::Loop;
 use crate::asyncio::asyncio;
 use crate::ffi::{Obj, Ref, context_copy_current};
-use crate::transport::{self, Owner, Parts, Stream, check_unused, close};
+use crate::transport::{self, Owner, Parts, Stream, Transport, check_unused, close};
 
 /// Closes a transport whose maker did not come to hand it out.
-struct Unclaimed(Option<Ref<Stream>>);
+struct Unclaimed<T: Transport>(Option<Ref<T>>);
 
-impl Drop for Unclaimed {
+impl<T: Transport> Drop for Unclaimed<T> {
     fn drop(&mut self) {
         if let Some(transport) = self.0.take() {
             Python::attach(|py| {
@@ -40,13 +40,14 @@ pub(super) fn take_socket(py: Python<'_>, event_loop: &Ref<Loop>, sock: &Obj) ->
     Ok(Owner::Socket(sock.clone(), fd))
 }
 
-/// Makes protocol and transport and waits until `connection_made` was called: `(transport, protocol)`.
-pub(super) async fn make_transport(
+/// Makes protocol and transport and waits until `connection_made` was called: `(transport, protocol)`. `open` gets what
+/// every kind of transport is made of.
+pub(super) async fn make<T: Transport>(
     event_loop: &Ref<Loop>,
     owner: Owner,
-    peer: Option<Address>,
     protocol_factory: &Obj,
-) -> PyResult<(Ref<Stream>, Obj)> {
+    open: impl FnOnce(Python<'_>, Parts<'_>) -> PyResult<Ref<T>>,
+) -> PyResult<(Ref<T>, Obj)> {
     let (waiter, made) = oneshot::channel();
     let (transport, protocol) = Python::attach(|py| {
         let protocol = match protocol_factory.bind(py).call0() {
@@ -60,20 +61,29 @@ pub(super) async fn make_transport(
         };
         let parts = Parts {
             event_loop,
+            peer: owner.borrow().and_then(socket::peer_address).ok(),
             owner,
-            peer,
             protocol: protocol.clone(),
             context: context_copy_current(py)?,
             server: None,
             waiter: Some(waiter),
         };
-        PyResult::Ok((transport::open(py, parts)?, protocol))
+        PyResult::Ok((open(py, parts)?, protocol))
     })?;
     let mut unclaimed = Unclaimed(Some(transport.clone()));
     // The sender can only be dropped unused by a loop that is closed, whose tasks are not stepped any more.
     let _ = made.await;
     unclaimed.0 = None;
     Ok((transport, protocol))
+}
+
+/// As [`make`], for streams.
+pub(super) async fn make_stream(
+    event_loop: &Ref<Loop>,
+    owner: Owner,
+    protocol_factory: &Obj,
+) -> PyResult<(Ref<Stream>, Obj)> {
+    make(event_loop, owner, protocol_factory, transport::open).await
 }
 
 pub(super) fn log_debug(py: Python<'_>, event_loop: &Ref<Loop>, format: &str, args: &[&Obj]) -> PyResult<()> {
@@ -86,14 +96,38 @@ pub(super) fn log_debug(py: Python<'_>, event_loop: &Ref<Loop>, format: &str, ar
     Ok(())
 }
 
+/// Logs a new datagram endpoint, for debug mode.
+pub(super) fn log_datagrams(
+    py: Python<'_>,
+    local: Option<&Obj>,
+    remote: Option<&Obj>,
+    transport: &Obj,
+    protocol: &Obj,
+) -> PyResult<()> {
+    let logger = asyncio(py)?.logger.bind(py);
+    let remote = remote.map(|remote| remote.bind(py));
+    let (transport, protocol) = (transport.bind(py), protocol.bind(py));
+    match local {
+        Some(local) => {
+            let format = "Datagram endpoint local_addr=%r remote_addr=%r created: (%r, %r)";
+            logger.call_method1("info", (format, local.bind(py), remote, transport, protocol))?;
+        }
+        None => {
+            let format = "Datagram endpoint remote_addr=%r created: (%r, %r)";
+            logger.call_method1("debug", (format, remote, transport, protocol))?;
+        }
+    }
+    Ok(())
+}
+
 /// The socket of a transport, as messages name it.
-pub(super) fn socket_of(py: Python<'_>, transport: &Ref<Stream>) -> PyResult<Obj> {
+pub(super) fn socket_of<T: Transport>(py: Python<'_>, transport: &Ref<T>) -> PyResult<Obj> {
     let socket = transport.bind(py).call_method1("get_extra_info", ("socket",))?;
     Ok(socket.into())
 }
 
 /// `(transport, protocol)`.
-pub(super) fn pair(py: Python<'_>, transport: &Ref<Stream>, protocol: &Obj) -> PyResult<Obj> {
+pub(super) fn pair<T: Transport>(py: Python<'_>, transport: &Ref<T>, protocol: &Obj) -> PyResult<Obj> {
     let pair = (transport.bind(py), protocol.bind(py)).into_pyobject(py)?;
     Ok(pair.into())
 }

@@ -9,6 +9,7 @@ pub(crate) mod asyncgens;
 pub(crate) mod attempt;
 pub(crate) mod connect;
 mod cork;
+pub(crate) mod create_datagram;
 pub(crate) mod debug;
 pub(crate) mod errors;
 mod establish;
@@ -40,6 +41,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
 
+pub(crate) use self::cork::CorkedTransport;
 use crate::asyncio::asyncio;
 use crate::coroutine::visit_waker;
 use crate::ffi::ContextCache;
@@ -53,6 +55,7 @@ use crate::names::names;
 use crate::os_error::os_error;
 use crate::step::Input;
 use crate::task::{self, Task};
+use crate::transport::datagram::Batches;
 use crate::transport::{Source, Stream};
 
 /// Something to run in the next turn. Every variant is one pointer, so that an item travels in two registers.
@@ -123,6 +126,8 @@ pub(crate) struct Loop {
     corked: cork::Corked,
     /// What transports receive small messages into.
     scratch: RefCell<Box<[u8]>>,
+    /// What transports receive datagrams into.
+    pub(crate) datagrams: Batches,
     pub(crate) signals: signals::Signals,
     pub(crate) files: readers::Files,
 
@@ -240,6 +245,7 @@ impl Loop {
             corked: cork::Corked::default(),
             // Zeroed memory of this size is not touched before it is used.
             scratch: RefCell::new(vec![0; crate::transport::MAX_READ].into_boxed_slice()),
+            datagrams: Batches::default(),
             signals: signals::Signals::default(),
             files: readers::Files::default(),
             pace: run::Pace::default(),
@@ -454,6 +460,7 @@ fn define(table: &mut MethodTable<Loop>) {
     connect::define(table);
     serve::define(table);
     unix::define(table);
+    create_datagram::define(table);
     readers::define(table);
     sock::define(table);
     sock_connect::define(table);

@@ -5,12 +5,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use pyo3::exceptions::{PyAssertionError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyList, PyString};
+use pyo3::types::{PyBool, PyList, PyString};
 use sabio_reactor::socket::{self, Address, Connect};
 use sabio_sync::yield_now;
 
 use super::Loop;
-use super::establish::{log_debug, make_transport, pair, socket_of, take_socket};
+use super::establish::{log_debug, make_stream, pair, socket_of, take_socket};
 use super::resolve::STREAM;
 use super::server::Server;
 use super::socket_file::{SocketFile, remove_stale};
@@ -19,14 +19,11 @@ use crate::asyncio::asyncio;
 use crate::coroutine::create;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
 use crate::os_error::{os_error, with_message};
-use crate::transport::Owner;
+use crate::transport::{Owner, unix_address_from_python};
 
 /// `AF_UNIX` and `EADDRINUSE` of Linux.
 const UNIX: i32 = 1;
 const ADDRESS_IN_USE: i32 = 98;
-
-/// So many bytes fit into an address, without the 0 that ends a path.
-const MAX_PATH: usize = 107;
 
 /// Whether the server removes its socket's file when it is closed, if nobody says: asyncio does from 3.13.
 const CLEANUP_BY_DEFAULT: bool = cfg!(Py_3_13);
@@ -104,20 +101,11 @@ impl Connection {
         }
     }
 
-    /// The address that the path or the abstract name (which begins with a 0) stands for.
-    ///
-    /// # Errors
-    /// TypeError for what is no path, OSError for one that does not fit into an address, ValueError for a 0 inside.
+    /// The address that the path or the abstract name stands for.
     fn address(&self, py: Python<'_>) -> PyResult<Address> {
-        let path = self.path.clone().unwrap_or_else(|| Obj::none(py));
-        let encoded = py.import("os")?.call_method1("fsencode", (path.bind(py),))?;
-        let bytes = encoded.cast::<PyBytes>()?.as_bytes();
-        match bytes {
-            [] => Ok(Address::Unnamed),
-            [0, name @ ..] if name.len() <= MAX_PATH => Ok(Address::UnixAbstract(name.to_vec())),
-            _ if bytes.len() > MAX_PATH => Err(PyOSError::new_err("AF_UNIX path too long")),
-            _ if bytes.contains(&0) => Err(PyValueError::new_err("embedded null byte")),
-            _ => Ok(Address::UnixPath(bytes.to_vec())),
+        match &self.path {
+            Some(path) => unix_address_from_python(path.bind(py)),
+            None => Ok(Address::Unnamed),
         }
     }
 }
@@ -167,9 +155,7 @@ fn create_unix_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> 
                 Owner::Fd(connect(&event_loop, &address).await?)
             }
         };
-        let peer = owner.borrow().and_then(socket::peer_address).ok();
-        let (transport, protocol) =
-            make_transport(&event_loop, owner, peer, &request.protocol_factory).await?;
+        let (transport, protocol) = make_stream(&event_loop, owner, &request.protocol_factory).await?;
         Python::attach(|py| {
             if event_loop.debug() {
                 let none = Obj::none(py);

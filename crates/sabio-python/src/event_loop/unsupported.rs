@@ -38,10 +38,6 @@ const fn text(literal: &'static str) -> &'static std::ffi::CStr {
 pub(super) fn define(table: &mut MethodTable<Loop>) {
     unsupported!(
         table,
-        "create_datagram_endpoint" (
-            "$self, protocol_factory, local_addr=None, remote_addr=None, *, family=0, proto=0, flags=0, \
-             reuse_port=None, allow_broadcast=None, sock=None"
-        ) "Make a datagram transport.",
         "connect_read_pipe" ("$self, protocol_factory, pipe") "Read from a pipe.",
         "connect_write_pipe" ("$self, protocol_factory, pipe") "Write to a pipe.",
         "subprocess_exec" (

@@ -2,11 +2,15 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use sabio_reactor::socket::Address;
 
 use crate::ffi::Obj;
+
+/// So many bytes fit into a Unix address, without the 0 that ends a path.
+const MAX_PATH: usize = 107;
 
 /// The address as `socket.getsockname()` would give it.
 pub(crate) fn address_to_python(py: Python<'_>, address: &Address) -> PyResult<Obj> {
@@ -66,4 +70,21 @@ pub(crate) fn address_from_python(family: i32, address: &Bound<'_, PyAny>) -> Op
     let ip: Ipv6Addr = host.parse().ok()?;
     let address = Address::v6(ip, port, number(2)?, number(3)?);
     (address.family() == family).then_some(address)
+}
+
+/// The address that a path (`str`, `bytes` or an object with `__fspath__`) or an abstract name, which begins with a 0,
+/// stands for.
+///
+/// # Errors
+/// TypeError for what is no path, OSError for one that does not fit into an address, ValueError for a 0 inside.
+pub(crate) fn unix_address_from_python(path: &Bound<'_, PyAny>) -> PyResult<Address> {
+    let encoded = path.py().import("os")?.call_method1("fsencode", (path,))?;
+    let bytes = encoded.cast::<PyBytes>()?.as_bytes();
+    match bytes {
+        [] => Ok(Address::Unnamed),
+        [0, name @ ..] if name.len() <= MAX_PATH => Ok(Address::UnixAbstract(name.to_vec())),
+        _ if bytes.len() > MAX_PATH => Err(PyOSError::new_err("AF_UNIX path too long")),
+        _ if bytes.contains(&0) => Err(PyValueError::new_err("embedded null byte")),
+        _ => Ok(Address::UnixPath(bytes.to_vec())),
+    }
 }

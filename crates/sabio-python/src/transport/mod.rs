@@ -3,7 +3,7 @@
 //! `stream` is the one state machine that all stream transports share, split by behaviour: `read`, `write` (corked,
 //! over `queue`), `flow` (pausing the protocol), `close` (the one way in which a transport ends), `extra` (what can be
 //! asked about it). `descriptor` is the one owner of the descriptor. `tcp` and `unix` hold what is
-//! particular to each.
+//! particular to each, and `datagram` is the transport that has no stream at all.
 //!
 //! Invariants: a descriptor is deregistered from the reactor in the same function that closes it; `connection_made`
 //! is the first and `connection_lost` the last call that a protocol gets, each once; no borrow of a transport's state
@@ -11,6 +11,7 @@
 
 mod address;
 pub(crate) mod close;
+pub(crate) mod datagram;
 mod descriptor;
 mod extra;
 mod flow;
@@ -32,10 +33,12 @@ use crate::event_loop::server::Server;
 use crate::event_loop::signals;
 use crate::ffi::{Obj, Ref, Visit};
 
-pub(crate) use address::{address_from_python, address_to_python};
+pub(crate) use address::{address_from_python, address_to_python, unix_address_from_python};
+pub(crate) use datagram::Datagram;
 pub(crate) use descriptor::Owner;
 pub(crate) use extra::transport_socket;
 pub(crate) use read::{MAX_SIZE as MAX_READ, pause_reading, resume_reading};
+pub(crate) use shared::Transport;
 pub(crate) use stream::{Parts, Stream, check_unused};
 pub(crate) use write::{flush, write};
 
@@ -46,6 +49,8 @@ pub(crate) enum Source {
     Stream(Ref<Stream>),
     /// A weak reference to a stream transport that waits for nothing: whoever forgets it is told so by its finalizer.
     Idle(Obj),
+    /// A datagram transport.
+    Datagram(Ref<Datagram>),
     /// A server, and which of its listeners it is.
     Listener(Ref<Server>, usize),
     /// The pipe that tells the loop of signals.
@@ -58,6 +63,7 @@ impl Source {
         match self {
             Source::Stream(transport) => visit.obj(transport.as_obj()),
             Source::Idle(reference) => visit.obj(reference),
+            Source::Datagram(transport) => visit.obj(transport.as_obj()),
             Source::Listener(server, _) => visit.obj(server.as_obj()),
             Source::Signals => {}
         }
@@ -67,6 +73,7 @@ impl Source {
     pub(crate) fn owner(&self, py: Python<'_>) -> Option<Obj> {
         match self {
             Source::Stream(_) | Source::Idle(_) => self.transport(py).map(Ref::into_obj),
+            Source::Datagram(transport) => Some(transport.as_obj().clone()),
             Source::Listener(server, _) => Some(server.as_obj().clone()),
             Source::Signals => None,
         }
@@ -80,7 +87,7 @@ impl Source {
                 let referent = reference.bind(py).cast::<PyWeakrefReference>().ok()?.upgrade()?;
                 Ref::downcast(&referent).cloned()
             }
-            Source::Listener(..) | Source::Signals => None,
+            Source::Datagram(_) | Source::Listener(..) | Source::Signals => None,
         }
     }
 
@@ -104,6 +111,15 @@ impl Source {
                 Ok(())
             }
             Source::Idle(_) => Ok(()),
+            Source::Datagram(transport) => {
+                if readable {
+                    datagram::ready(transport, py, event_loop)?;
+                }
+                if writable {
+                    datagram::writable(transport, py, event_loop)?;
+                }
+                Ok(())
+            }
             Source::Listener(server, index) => accept::accept(py, event_loop, server, *index),
             Source::Signals => signals::ready(event_loop, py),
         }
@@ -127,5 +143,6 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     extra::init(module.py())?;
     stream::init(module)?;
     tcp::init(module)?;
+    datagram::init(module)?;
     unix::init(module)
 }

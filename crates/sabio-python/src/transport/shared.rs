@@ -6,13 +6,17 @@
 use std::cell::Cell;
 
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use sabio_reactor::socket::Address;
+use sabio_sync::oneshot::Sender;
 
+use super::close;
 use super::descriptor::{Descriptor, Owner};
 use super::flow::Limits;
 use crate::asyncio::asyncio;
-use crate::event_loop::Loop;
+use crate::event_loop::{Loop, Ready, errors};
 use crate::ffi::{Class, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit};
+use crate::handle::call_in_context;
 use crate::names::Name;
 
 /// The state that all kinds of transports have.
@@ -113,4 +117,56 @@ pub(super) fn log_debug<T: Transport>(slf: &Ref<T>, py: Python<'_>, format: &str
         logger.call_method1("debug", (format, slf.bind(py)))?;
     }
     Ok(())
+}
+
+/// In the loop's next turn: calls `connection_made`, begins to read, then tells the waiter.
+pub(super) fn begin_soon<T: Transport>(
+    slf: &Ref<T>,
+    event_loop: &Ref<Loop>,
+    connection_made: Obj,
+    waiter: Option<Sender<()>>,
+) {
+    let transport = slf.clone();
+    event_loop.push(Ready::job(move |py, event_loop| {
+        let shared = transport.shared();
+        let args = [transport.as_obj().clone()];
+        let told = call_in_context(py, &shared.context, &connection_made, &args)
+            .map(|_| ())
+            .or_else(|error| errors::call_failed(py, event_loop, &connection_made, &args, error));
+        shared.started.set(true);
+        let reading = T::update_interest(&transport, py)
+            .or_else(|error| close::fatal_error(&transport, py, error, T::FATAL_READ));
+        if let Some(waiter) = waiter {
+            waiter.send(());
+        }
+        told.and(reading)
+    }));
+}
+
+/// The `repr` of a transport.
+pub(super) fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
+    let shared = slf.shared();
+    let mut text = format!("<{}", slf.bind(py).get_type().name()?);
+    if !shared.descriptor.is_open() {
+        text.push_str(" closed");
+    } else if shared.closing.get() {
+        text.push_str(" closing");
+    }
+    text.push_str(&format!(" fd={}", shared.descriptor.number()));
+    if shared
+        .event_loop
+        .get()
+        .is_some_and(|event_loop| !event_loop.is_closed())
+    {
+        let state = |on: bool| if on { "polling" } else { "idle" };
+        let interest = shared.descriptor.interest();
+        text.push_str(&format!(
+            " read={} write=<{}, bufsize={}>",
+            state(interest.is_readable()),
+            state(interest.is_writable()),
+            slf.queued(),
+        ));
+    }
+    text.push('>');
+    Ok(Obj::from(PyString::new(py, &text)))
 }

@@ -11,19 +11,18 @@ use std::ops::Deref;
 
 use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType, PyWeakrefReference};
+use pyo3::types::{PyDict, PyType, PyWeakrefReference};
 use sabio_reactor::Interest;
 use sabio_reactor::socket::Address;
 use sabio_sync::oneshot::Sender;
 
 use super::descriptor::Owner;
 use super::queue::Queue;
-use super::shared::{Shared, Transport};
+use super::shared::{Shared, Transport, begin_soon, describe};
 use super::{Source, close, extra, flow, read, write};
+use crate::event_loop::Loop;
 use crate::event_loop::server::Server;
-use crate::event_loop::{Loop, Ready, errors};
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Slot, Visit};
-use crate::handle::call_in_context;
 use crate::interpreter::interpreter;
 use crate::names::Name;
 use crate::os_error::os_error;
@@ -278,21 +277,7 @@ impl Ref<Stream> {
         self.descriptor
             .register(event_loop, Source::Stream(self.clone()), Interest::NONE, true)
             .map_err(os_error)?;
-        let transport = self.clone();
-        event_loop.push(Ready::job(move |py, event_loop| {
-            let args = [transport.as_obj().clone()];
-            let told = call_in_context(py, &transport.context, &connection_made, &args)
-                .map(|_| ())
-                .or_else(|error| errors::call_failed(py, event_loop, &connection_made, &args, error));
-            transport.started.set(true);
-            let reading = transport.update_interest(py).or_else(|error| {
-                close::fatal_error(&transport, py, error, "Fatal read error on socket transport")
-            });
-            if let Some(waiter) = waiter {
-                waiter.send(());
-            }
-            told.and(reading)
-        }));
+        begin_soon(self, event_loop, connection_made, waiter);
         Ok(())
     }
 }
@@ -326,32 +311,6 @@ fn finalize(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     let detached = slf.ended(py);
     warned?;
     closed.and(detached)
-}
-
-fn repr(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<Obj> {
-    let mut text = format!("<{}", slf.bind(py).get_type().name()?);
-    if !slf.descriptor.is_open() {
-        text.push_str(" closed");
-    } else if slf.closing.get() {
-        text.push_str(" closing");
-    }
-    text.push_str(&format!(" fd={}", slf.descriptor.number()));
-    if slf
-        .event_loop
-        .get()
-        .is_some_and(|event_loop| !event_loop.is_closed())
-    {
-        let state = |on: bool| if on { "polling" } else { "idle" };
-        let interest = slf.descriptor.interest();
-        text.push_str(&format!(
-            " read={} write=<{}, bufsize={}>",
-            state(interest.is_readable()),
-            state(interest.is_writable()),
-            slf.queue.size(),
-        ));
-    }
-    text.push('>');
-    Ok(Obj::from(PyString::new(py, &text)))
 }
 
 fn define(table: &mut MethodTable<Stream>) {
@@ -397,7 +356,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ClassBuilder::<Stream>::new(c"The native part of sabio's stream transports.")
         .members(define)
         .finalizer(finalize)
-        .repr(repr)
+        .repr(describe::<Stream>)
         .build(py, &Base::Slots(base))?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::queue::Progress;
 use super::stream::Stream;
 use super::{close, flow};
 use crate::asyncio::asyncio;
-use crate::event_loop::Loop;
+use crate::event_loop::{CorkedTransport, Loop};
 use crate::ffi::{Args, MethodTable, Obj, ReadBuffer, Ref};
 use crate::os_error::os_error;
 
@@ -207,7 +207,7 @@ fn settle(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult
     if !slf.blocked.get() {
         if size < CORKED_AT_MOST && size <= slf.limits.high.get() && event_loop.can_cork() {
             if size > 0 && !slf.corked.replace(true) && !slf.receiving.get() {
-                event_loop.cork(slf.clone());
+                event_loop.cork(CorkedTransport::Stream(slf.clone()));
             }
             return Ok(());
         }

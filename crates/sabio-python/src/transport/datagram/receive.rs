@@ -1,0 +1,173 @@
+//! Receiving: everything that waits in the socket, up to a batch, in one system call for each time it is readable.
+
+use std::cell::Cell;
+use std::io;
+
+use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError, PyOSError};
+use pyo3::prelude::*;
+use sabio_reactor::socket::{MOST_DATAGRAMS, ReceiveBatch};
+
+use super::send::flush;
+use super::{Datagram, Family};
+use crate::event_loop::{Loop, errors};
+use crate::ffi::{Obj, Ref, bytes_from_slice};
+use crate::names::names;
+use crate::os_error::os_error;
+use crate::transport::close;
+use crate::transport::shared::Transport;
+
+/// The most that an IP datagram can have, in bytes.
+const INTERNET_SIZE: usize = 64 * 1024;
+
+/// The most that is taken of a Unix datagram, in bytes: asyncio's `max_size`.
+const UNIX_SIZE: usize = 256 * 1024;
+
+/// So many Unix datagrams are received in one call.
+const UNIX_COUNT: usize = 8;
+
+/// The memory that a loop's transports receive into. It is out while one of them does.
+#[derive(Default)]
+pub(crate) struct Batches {
+    internet: Cell<Option<Box<ReceiveBatch>>>,
+    unix: Cell<Option<Box<ReceiveBatch>>>,
+}
+
+impl Batches {
+    fn place(&self, family: Family) -> &Cell<Option<Box<ReceiveBatch>>> {
+        match family {
+            Family::Unix => &self.unix,
+            Family::Internet(_) | Family::Other => &self.internet,
+        }
+    }
+
+    fn take(&self, family: Family) -> Box<ReceiveBatch> {
+        self.place(family).take().unwrap_or_else(|| {
+            Box::new(match family {
+                Family::Unix => ReceiveBatch::new(UNIX_COUNT, UNIX_SIZE),
+                Family::Internet(_) | Family::Other => ReceiveBatch::new(MOST_DATAGRAMS, INTERNET_SIZE),
+            })
+        })
+    }
+
+    fn put_back(&self, family: Family, batch: Box<ReceiveBatch>) {
+        self.place(family).set(Some(batch));
+    }
+}
+
+/// The socket is readable. SystemExit and KeyboardInterrupt come back as errors.
+pub(crate) fn ready(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    if slf.is_lost() || slf.closing.get() {
+        return Ok(());
+    }
+    slf.receiving.set(true);
+    let received = match slf.family {
+        Family::Other => receive_one(slf, py, event_loop),
+        family => {
+            let mut batch = event_loop.datagrams.take(family);
+            let received = receive_batch(slf, py, event_loop, &mut batch);
+            event_loop.datagrams.put_back(family, batch);
+            received
+        }
+    };
+    slf.receiving.set(false);
+    let flushed = flush(slf, py);
+    received.and(flushed)
+}
+
+fn receive_batch(
+    slf: &Ref<Datagram>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    batch: &mut ReceiveBatch,
+) -> PyResult<()> {
+    let count = match slf.descriptor.borrow().and_then(|fd| batch.receive(fd)) {
+        Ok(count) => count,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        Err(error) => return error_received(slf, py, event_loop, os_error(error)),
+    };
+    for index in 0..count {
+        let Some(datagram) = batch.datagram(index) else {
+            break;
+        };
+        let data = bytes_from_slice(py, datagram.data)?;
+        let from = match datagram.from {
+            Some(address) => slf.peers.object(py, address)?,
+            None => Obj::none(py),
+        };
+        deliver(slf, py, event_loop, &data, &from)?;
+        if slf.is_lost() || slf.closing.get() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Receives by the Python socket, which knows the addresses of every family.
+fn receive_one(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    let socket = slf.descriptor.python_socket(py)?;
+    let received = socket.bind(py).call_method1("recvfrom", (UNIX_SIZE,));
+    match received.and_then(|received| received.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()) {
+        Ok((data, from)) => deliver(slf, py, event_loop, &data.into(), &from.into()),
+        Err(error)
+            if error.is_instance_of::<PyBlockingIOError>(py)
+                || error.is_instance_of::<PyInterruptedError>(py) =>
+        {
+            Ok(())
+        }
+        Err(error) if error.is_instance_of::<PyOSError>(py) => error_received(slf, py, event_loop, error),
+        Err(error) => close::fatal_error(slf, py, error, Datagram::FATAL_READ),
+    }
+}
+
+fn deliver(
+    slf: &Ref<Datagram>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    data: &Obj,
+    from: &Obj,
+) -> PyResult<()> {
+    let Some(protocol) = slf.protocol.get() else {
+        return Ok(());
+    };
+    match slf.notify(py, &protocol, &names(py)?.datagram_received, &[data, from]) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let args = [data.clone(), from.clone()];
+            errors::call_failed(
+                py,
+                event_loop,
+                &method(py, &protocol, "datagram_received"),
+                &args,
+                error,
+            )
+        }
+    }
+}
+
+/// The method, for a message that names it.
+fn method(py: Python<'_>, protocol: &Obj, name: &str) -> Obj {
+    protocol
+        .bind(py)
+        .getattr(name)
+        .map_or_else(|_| protocol.clone(), Obj::from)
+}
+
+/// Tells the protocol of an error that does not end the endpoint: what became of a datagram that was sent.
+pub(super) fn error_received(
+    slf: &Ref<Datagram>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    error: PyErr,
+) -> PyResult<()> {
+    let Some(protocol) = slf.protocol.get() else {
+        return Ok(());
+    };
+    let error = Obj::from(error.into_value(py).into_bound(py));
+    match slf.notify(py, &protocol, &names(py)?.error_received, &[&error]) {
+        Ok(_) => Ok(()),
+        Err(raised) => {
+            let callback = method(py, &protocol, "error_received");
+            errors::call_failed(py, event_loop, &callback, &[error], raised)
+        }
+    }
+}

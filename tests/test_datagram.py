@@ -1,0 +1,513 @@
+"""Datagram transports over UDP and Unix sockets (asyncio docs, "Transports and Protocols", Datagram Transports)."""
+
+import asyncio
+import contextvars
+import errno
+import gc
+import os
+import socket
+import sys
+
+import pytest
+
+from tests.support.net import HOST, unused_port
+from tests.support.waiting import turns, until
+
+
+class Recorder(asyncio.DatagramProtocol):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.transport = None
+        self.received = []
+        self.errors = []
+        self.paused = []
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.received.append((data, addr))
+
+    def error_received(self, exc):
+        self.errors.append(exc)
+
+    def pause_writing(self):
+        self.paused.append(True)
+
+    def resume_writing(self):
+        self.paused.append(False)
+
+    def connection_lost(self, exc):
+        self.lost.set_result(exc)
+
+
+class Echo(Recorder):
+    """Sends back what comes."""
+
+    def datagram_received(self, data, addr):
+        super().datagram_received(data, addr)
+        self.transport.sendto(data, addr)
+
+
+async def endpoint(protocol=Recorder, **options):
+    options = options or {"local_addr": (HOST, 0)}
+    return await asyncio.get_running_loop().create_datagram_endpoint(protocol, **options)
+
+
+async def close(*transports):
+    for transport in transports:
+        transport.close()
+    for transport in transports:
+        await until(lambda transport=transport: transport.get_protocol() is None or transport.is_closing())
+    await turns(2)
+
+
+def address_of(transport):
+    return transport.get_extra_info("sockname")
+
+
+async def test_there_and_back():
+    server, echo = await endpoint(Echo)
+    client, protocol = await endpoint(remote_addr=address_of(server))
+    client.sendto(b"ping")
+    await until(lambda: protocol.received)
+    assert protocol.received == [(b"ping", address_of(server))]
+    assert echo.received == [(b"ping", address_of(client))]
+    await close(client, server)
+    assert protocol.lost.result() is None
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_order_and_borders_are_kept(connected):
+    server, sink = await endpoint()
+    client, _ = await endpoint(
+        **({"remote_addr": address_of(server)} if connected else {"local_addr": (HOST, 0)})
+    )
+    sent = [bytes([number % 256]) * (number % 50 + 1) for number in range(100)]
+    for data in sent:
+        client.sendto(data, None if connected else address_of(server))
+    await until(lambda: len(sink.received) == 100)
+    assert [data for data, _ in sink.received] == sent
+    assert {address for _, address in sink.received} == {address_of(client)}
+    await close(client, server)
+
+
+async def test_answers_go_to_who_asked():
+    server, _ = await endpoint(Echo)
+    clients = [await endpoint(remote_addr=address_of(server)) for _ in range(80)]
+    for round_number in range(3):
+        for index, (transport, _) in enumerate(clients):
+            transport.sendto(b"%d %d" % (index, round_number))
+        await until(lambda count=round_number: all(len(protocol.received) > count for _, protocol in clients))
+    for index, (_, protocol) in enumerate(clients):
+        assert [data for data, _ in protocol.received] == [b"%d %d" % (index, number) for number in range(3)]
+    await close(server, *(transport for transport, _ in clients))
+
+
+async def test_ipv6():
+    server, echo = await endpoint(Echo, local_addr=("::1", 0))
+    client, protocol = await endpoint(local_addr=("::1", 0))
+    client.sendto(b"ping", address_of(server))
+    await until(lambda: protocol.received)
+    assert echo.received[0][1] == address_of(client)
+    client.sendto(b"short", address_of(server)[:2])
+    await until(lambda: len(protocol.received) == 2)
+    await close(client, server)
+
+
+async def test_names_are_resolved():
+    server, _ = await endpoint(Echo)
+    client, protocol = await endpoint(
+        remote_addr=("localhost", address_of(server)[1]), family=socket.AF_INET, proto=socket.IPPROTO_UDP
+    )
+    client.sendto(b"ping")
+    await until(lambda: protocol.received)
+    await close(client, server)
+
+
+async def test_name_in_sendto():
+    server, echo = await endpoint(Echo)
+    client, protocol = await endpoint()
+    client.sendto(b"first", address_of(server))
+    client.sendto(b"second", ("localhost", address_of(server)[1]))
+    client.sendto(b"third", address_of(server))
+    await until(lambda: len(protocol.received) == 3)
+    assert [data for data, _ in echo.received] == [b"first", b"second", b"third"]
+    await close(client, server)
+
+
+async def test_every_kind_of_data():
+    server, sink = await endpoint()
+    client, _ = await endpoint(remote_addr=address_of(server))
+    buffer = bytearray(b"abc")
+    client.sendto(buffer)
+    client.sendto(memoryview(b"xyz"))
+    await until(lambda: len(sink.received) == 2)
+    assert [data for data, _ in sink.received] == [b"abc", b"xyz"]
+    assert all(type(data) is bytes for data, _ in sink.received)
+    await close(client, server)
+
+
+async def test_data_that_changes_after_sendto_is_sent_as_it_was():
+    server, sink = await endpoint()
+    client, _ = await endpoint(remote_addr=address_of(server))
+    buffer = bytearray(b"before")
+    client.sendto(buffer)
+    buffer[:] = b"after!"
+    await until(lambda: sink.received)
+    assert sink.received[0][0] == b"before"
+    await close(client, server)
+
+
+async def test_empty_datagram():
+    server, sink = await endpoint()
+    client, _ = await endpoint(remote_addr=address_of(server))
+    client.sendto(b"")
+    client.sendto(b"next")
+    await until(lambda: sink.received and sink.received[-1][0] == b"next")
+    expected = [b"", b"next"] if sys.version_info >= (3, 13) else [b"next"]
+    assert [data for data, _ in sink.received] == expected
+    await close(client, server)
+
+
+async def test_large_datagrams():
+    server, sink = await endpoint()
+    client, _ = await endpoint(remote_addr=address_of(server))
+    largest = os.urandom(65507)
+    client.sendto(largest)
+    await until(lambda: sink.received)
+    assert sink.received[0][0] == largest
+    await close(client, server)
+
+
+async def test_unix_datagrams(tmp_path):
+    paths = [str(tmp_path / name) for name in ("server", "client")]
+    server, echo = await endpoint(Echo, local_addr=paths[0], family=socket.AF_UNIX)
+    client, protocol = await endpoint(local_addr=paths[1], remote_addr=paths[0], family=socket.AF_UNIX)
+    client.sendto(b"ping")
+    await until(lambda: protocol.received)
+    assert echo.received == [(b"ping", paths[1])]
+    nameless, _ = await endpoint(remote_addr=paths[0], family=socket.AF_UNIX)
+    server.get_protocol().datagram_received = lambda *args: echo.received.append(args)
+    nameless.sendto(bytes(100_000))
+    await until(lambda: len(echo.received) == 2)
+    assert echo.received[1] == (bytes(100_000), None)
+    await close(client, server, nameless)
+
+
+async def test_socket_of_the_caller():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((HOST, 0))
+    server, sink = await endpoint(sock=sock)
+    client, _ = await endpoint(remote_addr=sock.getsockname())
+    client.sendto(b"ping")
+    await until(lambda: sink.received)
+    await close(client, server)
+    assert sock.fileno() == -1
+
+
+async def test_connected_socket_of_the_caller():
+    server, sink = await endpoint()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.connect(address_of(server))
+    client, _ = await endpoint(sock=sock)
+    client.sendto(b"plain")
+    client.sendto(b"ignored", (HOST, 9))
+    await until(lambda: len(sink.received) == 2)
+    assert client.get_extra_info("peername") == address_of(server)
+    await close(client, server)
+
+
+async def test_what_the_transport_tells():
+    transport, protocol = await endpoint()
+    sock = transport.get_extra_info("socket")
+    assert (sock.family, sock.type) == (socket.AF_INET, socket.SOCK_DGRAM)
+    assert transport.get_extra_info("peername") is None
+    assert isinstance(transport, asyncio.Transport)
+    if sys.version_info >= (3, 13) or type(transport).__module__ == "sabio":
+        assert isinstance(transport, asyncio.DatagramTransport)
+    assert transport.get_protocol() is protocol
+    assert not transport.is_closing()
+    assert transport.get_write_buffer_size() == 0
+    transport.set_write_buffer_limits(high=100, low=10)
+    await close(transport)
+    assert transport.is_closing()
+
+
+async def test_broadcast_option():
+    transport, _ = await endpoint(local_addr=(HOST, 0), allow_broadcast=True)
+    assert transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST)
+    await close(transport)
+
+
+async def test_broadcast_with_a_remote_address_does_not_connect():
+    server, sink = await endpoint()
+    client, _ = await endpoint(remote_addr=address_of(server), allow_broadcast=True)
+    assert client.get_extra_info("peername") is None
+    client.sendto(b"ping")
+    client.sendto(b"pong", address_of(server))
+    await until(lambda: len(sink.received) == 2)
+    with pytest.raises(ValueError, match="Invalid address: must be None or"):
+        client.sendto(b"ping", (HOST, 9))
+    await close(client, server)
+
+
+async def test_reuse_port():
+    first, _ = await endpoint(local_addr=(HOST, 0), reuse_port=True)
+    second, _ = await endpoint(local_addr=address_of(first), reuse_port=True)
+    assert address_of(first) == address_of(second)
+    await close(first, second)
+
+
+async def test_callbacks_run_in_the_context_of_the_maker():
+    variable = contextvars.ContextVar("variable", default="none")
+    seen = []
+
+    class Witness(Recorder):
+        def datagram_received(self, data, addr):
+            seen.append(variable.get())
+            super().datagram_received(data, addr)
+
+    variable.set("maker")
+    server, sink = await endpoint(Witness)
+    client, _ = await endpoint(remote_addr=address_of(server))
+    client.sendto(b"x")
+    variable.set("later")
+    await until(lambda: sink.received)
+    assert seen == ["maker"]
+    await close(client, server)
+
+
+async def test_protocol_can_be_replaced():
+    server, first = await endpoint()
+    second = Recorder()
+    server.set_protocol(second)
+    client, _ = await endpoint(remote_addr=address_of(server))
+    client.sendto(b"x")
+    await until(lambda: second.received)
+    assert first.received == []
+    await close(client, server)
+
+
+# ---------------------------------------------------------------- closing
+
+
+async def test_what_was_sent_before_close_arrives():
+    server, sink = await endpoint()
+    client, protocol = await endpoint(remote_addr=address_of(server))
+    for _ in range(10):
+        client.sendto(b"x")
+    client.close()
+    assert client.is_closing()
+    await until(lambda: len(sink.received) == 10)
+    assert await protocol.lost is None
+    await close(server)
+
+
+async def test_nothing_is_received_after_close():
+    server, sink = await endpoint()
+    client, _ = await endpoint(remote_addr=address_of(server))
+
+    def close_at_once(data, addr):
+        sink.received.append((data, addr))
+        server.close()
+
+    sink.datagram_received = close_at_once
+    for _ in range(5):
+        client.sendto(b"x")
+    await sink.lost
+    await turns(3)
+    assert len(sink.received) == 1
+    await close(client)
+
+
+async def test_sending_after_the_end_is_harmless():
+    server, sink = await endpoint()
+    client, protocol = await endpoint(remote_addr=address_of(server))
+    client.close()
+    await protocol.lost
+    for _ in range(3):
+        client.sendto(b"x")
+    client.close()
+    client.abort()
+    await turns(3)
+    assert sink.received == []
+    await close(server)
+
+
+async def test_abort():
+    transport, protocol = await endpoint()
+    transport.abort()
+    assert await protocol.lost is None
+
+
+async def test_an_endpoint_that_nobody_holds_goes_on_receiving():
+    server, sink = await endpoint()
+    address = address_of(server)
+    del server
+    gc.collect()
+    client, _ = await endpoint(remote_addr=address)
+    client.sendto(b"x")
+    await until(lambda: sink.received)
+    await close(client, sink.transport)
+
+
+# ---------------------------------------------------------------- flow control
+
+
+async def test_protocol_is_paused_and_resumed(tmp_path):
+    path = str(tmp_path / "slow")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as slow:
+        slow.bind(path)
+        slow.setblocking(False)
+        client, protocol = await endpoint(remote_addr=path, family=socket.AF_UNIX)
+        client.set_write_buffer_limits(high=1000)
+        for number in range(500):
+            client.sendto(b"%03d" % number * 20)
+        assert client.get_write_buffer_size() > 1000
+        assert protocol.paused == [True]
+        received = []
+        while len(received) < 500:
+            try:
+                received.append(slow.recv(100))
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert received == [b"%03d" % number * 20 for number in range(500)]
+        await until(lambda: protocol.paused == [True, False])
+        assert client.get_write_buffer_size() == 0
+        await close(client)
+
+
+async def test_close_waits_for_what_is_queued(tmp_path):
+    path = str(tmp_path / "slow")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as slow:
+        slow.bind(path)
+        slow.setblocking(False)
+        client, protocol = await endpoint(remote_addr=path, family=socket.AF_UNIX)
+        for number in range(200):
+            client.sendto(b"%d" % number)
+        client.close()
+        await turns(2)
+        assert not protocol.lost.done()
+        received = []
+        while len(received) < 200:
+            try:
+                received.append(slow.recv(100))
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert await protocol.lost is None
+
+
+# ---------------------------------------------------------------- bad input and faults
+
+
+async def test_nobody_listens():
+    client, protocol = await endpoint(remote_addr=(HOST, unused_port()))
+    client.sendto(b"x")
+    await until(lambda: protocol.errors)
+    assert isinstance(protocol.errors[0], ConnectionRefusedError)
+    assert not client.is_closing()
+    await close(client)
+
+
+async def test_datagram_that_is_too_long_concerns_nothing_else():
+    server, sink = await endpoint()
+    client, protocol = await endpoint(remote_addr=address_of(server))
+    client.sendto(b"before")
+    client.sendto(bytes(70_000))
+    client.sendto(b"after")
+    await until(lambda: len(sink.received) == 2)
+    assert [data for data, _ in sink.received] == [b"before", b"after"]
+    assert [error.errno for error in protocol.errors] == [errno.EMSGSIZE]
+    await close(client, server)
+
+
+async def test_address_of_another_family():
+    client, protocol = await endpoint()
+    client.sendto(b"x", ("::1", 9))
+    await until(lambda: protocol.errors)
+    assert isinstance(protocol.errors[0], OSError)
+    await close(client)
+
+
+async def test_address_that_is_none_closes_the_endpoint(reports):
+    client, protocol = await endpoint()
+    client.sendto(b"x", 3)
+    error = await protocol.lost
+    assert isinstance(error, TypeError)
+    assert reports.take_logged()
+
+
+async def test_protocol_that_raises_is_reported_and_the_endpoint_goes_on():
+    contexts = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+
+    class Failing(Recorder):
+        def datagram_received(self, data, addr):
+            super().datagram_received(data, addr)
+            raise LookupError(data.decode())
+
+    server, sink = await endpoint(Failing)
+    client, _ = await endpoint(remote_addr=address_of(server))
+    for number in range(3):
+        client.sendto(b"%d" % number)
+    await until(lambda: len(sink.received) == 3)
+    await turns(2)
+    assert [str(context["exception"]) for context in contexts] == ["0", "1", "2"]
+    await close(client, server)
+
+
+@pytest.mark.parametrize("data", ["text", 3, None, [b"x"]])
+async def test_data_that_has_no_bytes(data):
+    transport, _ = await endpoint()
+    with pytest.raises(TypeError, match="data argument must be a bytes-like object, not"):
+        transport.sendto(data, (HOST, 9))
+    await close(transport)
+
+
+async def test_address_in_use():
+    transport, _ = await endpoint()
+    with pytest.raises(OSError, match="Address already in use"):
+        await endpoint(local_addr=address_of(transport))
+    await close(transport)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"family": 0, "proto": 0}, ValueError, "unexpected address family"),
+        ({"local_addr": HOST}, TypeError, "2-tuple is expected"),
+        ({"local_addr": (HOST, 0, 0)}, TypeError, "2-tuple is expected"),
+        ({"local_addr": (HOST, 0), "family": socket.AF_UNIX}, TypeError, "string is expected"),
+        ({"local_addr": (HOST, 0), "remote_addr": ("::1", 9)}, ValueError, "can not get address information"),
+        ({"remote_addr": ("no.such.host.invalid", 9)}, socket.gaierror, "."),
+    ],
+)
+async def test_wrong_arguments(options, error, message):
+    with pytest.raises(error, match=message):
+        await endpoint(**options)
+
+
+async def test_socket_of_another_kind():
+    with socket.socket() as sock, pytest.raises(ValueError, match="was expected, got"):
+        await endpoint(sock=sock)
+
+
+async def test_socket_and_other_arguments():
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as sock,
+        pytest.raises(
+            ValueError, match=r"can not be used when sock is specified. \(local_addr=.*reuse_port=True"
+        ),
+    ):
+        await endpoint(sock=sock, local_addr=(HOST, 0), reuse_port=True)
+
+
+async def test_factory_that_raises_leaves_nothing_open(sabio):
+    def fail():
+        raise LookupError("no protocol")
+
+    with pytest.raises(LookupError, match="no protocol"):
+        await endpoint(fail)
