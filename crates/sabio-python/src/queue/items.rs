@@ -247,6 +247,23 @@ impl Items {
         })
     }
 
+    /// Whether an item can be put without waiting and without asking Python.
+    #[inline]
+    pub(super) fn has_room_at_once(&self) -> bool {
+        self.plain.get()
+            && match self.limit.get() {
+                Limit::None => true,
+                Limit::Items(limit) => self.native.len() < limit,
+                Limit::Object => false,
+            }
+    }
+
+    /// Whether an item can be taken without waiting and without asking Python.
+    #[inline]
+    pub(super) fn has_item_at_once(&self) -> bool {
+        self.plain.get() && !self.native.is_empty()
+    }
+
     #[inline]
     fn take_native(&self) -> Option<Obj> {
         match self.kind {

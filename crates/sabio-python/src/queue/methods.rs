@@ -2,24 +2,34 @@
 
 use std::rc::Rc;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::errors::{get_error, put_error, wait_error};
 use super::overrides::Method;
 use super::pending::Ticket;
 use super::{Queue, State};
-use crate::coroutine;
+use crate::coroutine::{self, Begun};
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, call_method};
 use crate::names::names;
 
 /// `put(item)`: a coroutine.
 fn put(slf: &Ref<Queue>, args: Args<'_, '_>) -> PyResult<Obj> {
-    let py = args.py();
     let item = Obj::from(args.single("put", "item")?);
-    let mut ticket = Ticket::new(Rc::clone(&slf.state), item);
+    coroutine::create_method(args.py(), "Queue.put", slf.as_obj(), Some(item), begin_put)
+}
+
+/// `put` up to the point where it would have to wait.
+fn begin_put(py: Python<'_>, owner: &Obj, item: Option<Obj>) -> PyResult<Begun> {
+    let state = state_of(py, owner)?;
+    let item = item.unwrap_or_else(|| Obj::none(py));
     let none = Obj::none(py);
-    coroutine::create_for(py, "Queue.put", slf.as_obj().clone(), async move {
+    if state.store().has_room_at_once() {
+        state.put_nowait(item).map_err(put_error)?;
+        return Ok(Begun::Done(none));
+    }
+    let mut ticket = Ticket::new(Rc::clone(state), item);
+    Ok(Begun::waits(async move {
         ticket.state.until_room().await.map_err(wait_error)?;
         let Some(item) = ticket.take() else {
             return Ok(none);
@@ -29,19 +39,37 @@ fn put(slf: &Ref<Queue>, args: Args<'_, '_>) -> PyResult<Obj> {
         }
         ticket.state.put_nowait(item).map_err(put_error)?;
         Ok(none)
-    })
+    }))
 }
 
 /// `get()`: a coroutine.
 fn get(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
-    let state = Rc::clone(&slf.state);
-    coroutine::create_for(py, "Queue.get", slf.as_obj().clone(), async move {
+    coroutine::create_method(py, "Queue.get", slf.as_obj(), None, begin_get)
+}
+
+/// `get` up to the point where it would have to wait.
+fn begin_get(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+    let state = state_of(py, owner)?;
+    if state.store().has_item_at_once() {
+        return Ok(Begun::Done(state.get_nowait().map_err(get_error)?));
+    }
+    let state = Rc::clone(state);
+    Ok(Begun::waits(async move {
         state.until_item().await.map_err(wait_error)?;
         if state.store().overrides.has(Method::GetNowait) {
             return get_through_python(&state);
         }
         state.get_nowait().map_err(get_error)
-    })
+    }))
+}
+
+/// The state of the queue whose coroutine it is.
+#[inline]
+fn state_of<'a>(py: Python<'a>, owner: &'a Obj) -> PyResult<&'a Rc<State>> {
+    match Ref::<Queue>::downcast(owner.bind(py)) {
+        Some(queue) => Ok(&queue.state),
+        None => Err(PyTypeError::new_err("not a queue of sabio's")),
+    }
 }
 
 /// Calls the `put_nowait` of a subclass.
