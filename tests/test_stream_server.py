@@ -24,9 +24,9 @@ def collect(messages):
     asyncio.get_running_loop().set_exception_handler(lambda _, context: messages.append(context))
 
 
-def fixed_lately(streams):
-    if streams is asyncio and is_affected(("<3.14.8", ">=3.15")):
-        pytest.skip("asyncio reports it from 3.14.8 on")
+def skip_asyncio(streams, reason, where):
+    if streams is asyncio and is_affected(where):
+        pytest.skip(f"asyncio {reason}")
 
 
 async def test_the_streams_of_both_ends(streams):
@@ -84,7 +84,6 @@ async def test_a_native_coroutine_is_a_coroutine(sabio):
         await close(writer)
 
 
-@pytest.mark.asyncio_lacks("the connection stays open before 3.12", "<3.12")
 async def test_a_failing_handler_is_reported_and_its_connection_closed(streams, messages):
     collect(messages)
 
@@ -103,7 +102,7 @@ async def test_a_failing_handler_is_reported_and_its_connection_closed(streams, 
 
 
 async def test_a_failing_plain_callback_is_reported_and_its_connection_closed(streams, messages):
-    fixed_lately(streams)
+    skip_asyncio(streams, "reports it from 3.14.8 on", ("<3.14.8", ">=3.15"))
     collect(messages)
 
     def fail(reader, writer):
@@ -119,8 +118,8 @@ async def test_a_failing_plain_callback_is_reported_and_its_connection_closed(st
     messages.clear()
 
 
-@pytest.mark.asyncio_lacks("it reports the cancellation as an exception in a callback", "<3.12.3")
 async def test_a_cancelled_handler_closes_its_connection_in_silence(streams, messages):
+    skip_asyncio(streams, "reports the cancellation as an exception in a callback", "<3.12.3")
     collect(messages)
 
     async def serve(reader, writer):
