@@ -511,3 +511,15 @@ def test_unfinished_tasks_can_be_set(world):
     assert queue._format() == "maxsize=0 tasks=2"
     queue.task_done()
     assert queue._unfinished_tasks == 1
+
+
+async def test_lines_are_a_copy(sabio, world):
+    if not world.is_ours:
+        pytest.skip("asyncio's are the lines themselves")
+    queue = sabio.Queue()
+    getter = asyncio.create_task(queue.get())
+    await turns(1)
+    queue._getters.clear()
+    assert len(queue._getters) == 1
+    queue.put_nowait(1)
+    assert await getter == 1

@@ -228,6 +228,13 @@ async def test_methods_of_a_mixin(world):
     assert [await queue.get(), await queue.get()] == [2, 4]
 
 
+def test_methods_that_are_set_on_a_queue_are_not_seen(sabio):
+    queue = sabio.Queue()
+    queue._put = pytest.fail
+    queue.put_nowait(1)
+    assert queue.get_nowait() == 1
+
+
 # ---------------------------------------------------------------- methods that fail
 
 
