@@ -26,8 +26,6 @@ from asyncio import SendfileNotAvailableError as SendfileNotAvailableError
 from asyncio import Server as Server
 from asyncio import SubprocessProtocol as SubprocessProtocol
 from asyncio import SubprocessTransport as SubprocessTransport
-from asyncio import TaskGroup as TaskGroup
-from asyncio import Timeout as Timeout
 from asyncio import TimeoutError as TimeoutError
 from asyncio import Transport as Transport
 from asyncio import WriteTransport as WriteTransport
@@ -40,7 +38,6 @@ from asyncio import constants as constants
 from asyncio import coroutines as coroutines
 from asyncio import create_subprocess_exec as create_subprocess_exec
 from asyncio import create_subprocess_shell as create_subprocess_shell
-from asyncio import create_task as create_task
 from asyncio import current_task as current_task
 from asyncio import ensure_future as ensure_future
 from asyncio import events as events
@@ -71,15 +68,12 @@ from asyncio import subprocess as subprocess
 from asyncio import taskgroups as taskgroups
 from asyncio import tasks as tasks
 from asyncio import threads as threads
-from asyncio import timeout as timeout
-from asyncio import timeout_at as timeout_at
 from asyncio import timeouts as timeouts
 from asyncio import to_thread as to_thread
 from asyncio import transports as transports
 from asyncio import trsock as trsock
 from asyncio import unix_events as unix_events
 from asyncio import wait as wait
-from asyncio import wait_for as wait_for
 from asyncio import wrap_future as wrap_future
 from asyncio.events import _get_running_loop as _get_running_loop
 from asyncio.events import _set_running_loop as _set_running_loop
@@ -113,18 +107,22 @@ from sabio._sabio import StreamReader as StreamReader
 from sabio._sabio import StreamReaderProtocol as StreamReaderProtocol
 from sabio._sabio import StreamWriter as StreamWriter
 from sabio._sabio import Task as Task
+from sabio._sabio import TaskGroup as TaskGroup
+from sabio._sabio import Timeout as Timeout
 from sabio._sabio import TimerHandle as TimerHandle
 from sabio._sabio import __version__ as __version__
 from sabio._sabio import as_completed as as_completed
+from sabio._sabio import create_task as create_task
+from sabio._sabio import eager_task_factory as eager_task_factory
 from sabio._sabio import open_connection as open_connection
 from sabio._sabio import open_unix_connection as open_unix_connection
 from sabio._sabio import sleep as sleep
 from sabio._sabio import start_server as start_server
 from sabio._sabio import start_unix_server as start_unix_server
-
-if sys.version_info >= (3, 12):
-    from asyncio import create_eager_task_factory as create_eager_task_factory
-    from asyncio import eager_task_factory as eager_task_factory
+from sabio._sabio import timeout as timeout
+from sabio._sabio import timeout_at as timeout_at
+from sabio._sabio import wait_for as wait_for
+from sabio._tasks import create_eager_task_factory as create_eager_task_factory
 
 if sys.version_info >= (3, 14):
     from asyncio import FrameCallGraphEntry as FrameCallGraphEntry
@@ -212,10 +210,12 @@ __all__ = [
     "_unregister_task",
     "all_tasks",
     "as_completed",
+    "create_eager_task_factory",
     "create_subprocess_exec",
     "create_subprocess_shell",
     "create_task",
     "current_task",
+    "eager_task_factory",
     "ensure_future",
     "gather",
     "get_event_loop",
@@ -244,8 +244,6 @@ __all__ = [
     "wait_for",
     "wrap_future",
 ]
-if sys.version_info >= (3, 12):
-    __all__ += ["create_eager_task_factory", "eager_task_factory"]
 if sys.version_info >= (3, 14):
     __all__ += [
         "FrameCallGraphEntry",

@@ -13,6 +13,7 @@ from typing import Any
 from sabio import _sabio
 from sabio._policy import EventLoopPolicy, get_event_loop
 from sabio._runner import Runner, new_event_loop, run
+from sabio._tasks import create_eager_task_factory
 
 Places = Mapping[str, Mapping[str, Any]]
 
@@ -27,14 +28,19 @@ NATIVE: Places = {
         "Semaphore": _sabio.Semaphore,
     },
     "futures": {"wrap_future": _sabio.wrap_future},
+    "taskgroups": {"TaskGroup": _sabio.TaskGroup},
     "tasks": {
         "as_completed": _sabio.as_completed,
+        "create_eager_task_factory": create_eager_task_factory,
+        "create_task": _sabio.create_task,
+        "eager_task_factory": _sabio.eager_task_factory,
         "ensure_future": _sabio.ensure_future,
         "gather": _sabio.gather,
         "run_coroutine_threadsafe": _sabio.run_coroutine_threadsafe,
         "shield": _sabio.shield,
         "sleep": _sabio.sleep,
         "wait": _sabio.wait,
+        "wait_for": _sabio.wait_for,
     },
     "threads": {"to_thread": _sabio.to_thread},
     "queues": {
@@ -50,6 +56,11 @@ NATIVE: Places = {
         "open_unix_connection": _sabio.open_unix_connection,
         "start_server": _sabio.start_server,
         "start_unix_server": _sabio.start_unix_server,
+    },
+    "timeouts": {
+        "Timeout": _sabio.Timeout,
+        "timeout": _sabio.timeout,
+        "timeout_at": _sabio.timeout_at,
     },
     "unix_events": {"EventLoop": _sabio.Loop},
 }

@@ -164,7 +164,7 @@ def run(
     The parameters are those of `Runner`. RuntimeError if a loop runs on this thread.
     """
     if asyncio._get_running_loop() is not None:
-        raise RuntimeError("sabio.run() cannot be called from a running event loop")
+        raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     with Runner(debug=debug, loop_factory=loop_factory) as runner:
         return runner.run(main)
 

@@ -77,10 +77,14 @@ __all__ = [
     "StreamWriter",
     "TCPTransport",
     "Task",
+    "TaskGroup",
+    "Timeout",
     "TimerHandle",
     "UnixTransport",
     "__version__",
     "as_completed",
+    "create_task",
+    "eager_task_factory",
     "ensure_future",
     "gather",
     "open_connection",
@@ -90,8 +94,11 @@ __all__ = [
     "sleep",
     "start_server",
     "start_unix_server",
+    "timeout",
+    "timeout_at",
     "to_thread",
     "wait",
+    "wait_for",
     "wrap_future",
 ]
 
@@ -249,6 +256,40 @@ class Task(asyncio.Task[_T]):
     def exception(self) -> BaseException | None: ...
     def __await__(self) -> Generator[Any, None, _T]: ...
     def __iter__(self) -> Generator[Any, None, _T]: ...
+
+def create_task(coro: _CoroutineLike[_T], **kwargs: Any) -> asyncio.Task[_T]: ...
+def eager_task_factory(
+    loop: AbstractEventLoop, coro: _CoroutineLike[_T], *, eager_start: bool = True, **kwargs: Any
+) -> Task[_T]: ...
+def wait_for(fut: _Awaitable[_T], timeout: float | None) -> _Coro[_T]: ...
+def timeout(delay: float | None) -> Timeout: ...
+def timeout_at(when: float | None) -> Timeout: ...
+
+@final
+class Timeout(asyncio.Timeout):  # type: ignore[misc]  # asyncio's is final, too.
+    """Cancels a block that takes too long (asyncio: Timeouts)."""
+
+    def __init__(self, when: float | None) -> None: ...
+    def __aenter__(self) -> Coroutine[Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> Coroutine[None]: ...
+
+class TaskGroup(asyncio.TaskGroup):
+    """Tasks that end before the block does (asyncio: Task Groups)."""
+
+    def __aenter__(self) -> Coroutine[Self]: ...
+    def __aexit__(
+        self,
+        et: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> Coroutine[Any]: ...
+    def create_task(self, coro: _CoroutineLike[_T], **kwargs: Any) -> asyncio.Task[_T]: ...
+    def cancel(self) -> None: ...
 
 @final
 class TCPTransport(Transport):

@@ -49,6 +49,8 @@ impl Awaiter {
         match started {
             (_, Sent::Return(result)) => Ok(result),
             (iterator, Sent::Next(yielded)) => {
+                // The iterator holds what it needs; what this future held, the garbage collector could not see.
+                drop(awaitable);
                 self.0.delegate.set(Some(iterator));
                 self.0.yielded.set(Some(yielded));
                 Outcome(&self.0).await

@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 mod alarm;
+mod any_task;
 mod asyncio;
 mod awaiter;
 mod combinators;
@@ -26,6 +27,7 @@ mod names;
 mod observer;
 mod os_error;
 mod pause;
+mod prompt;
 mod queue;
 mod sleep;
 mod socket_module;
@@ -33,8 +35,12 @@ mod spawn;
 mod step;
 mod stream;
 mod task;
+mod taskgroup;
+mod tasks;
+mod timeouts;
 mod timer_handle;
 mod transport;
+mod wait_for;
 
 /// The native part of sabio. Import `sabio` instead.
 #[pyo3::pymodule]
@@ -97,6 +103,11 @@ mod _sabio {
         crate::locks::init(module)?;
         crate::combinators::init(module)?;
         crate::queue::init(module)?;
+        crate::prompt::init(module.py())?;
+        crate::timeouts::init(module)?;
+        crate::taskgroup::init(module)?;
+        crate::wait_for::init(module)?;
+        crate::tasks::init(module)?;
         module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
         module.setattr("_knows_tasks", crate::image::tasks(module.py()).is_some())?;
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;

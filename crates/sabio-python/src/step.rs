@@ -85,7 +85,12 @@ pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Tas
     };
     let registry = &asyncio(py)?.registry;
     let outer = set_current(Some(task.clone()));
-    let old = outer.as_ref().map(Ref::as_obj);
+    #[cfg(Py_3_12)]
+    let registered: Option<Obj> = None;
+    // The registry of 3.11 wants to be told who is current, and a task factory hides that from us.
+    #[cfg(not(Py_3_12))]
+    let registered = registered_task(py, event_loop)?;
+    let old = outer.as_ref().map(Ref::as_obj).or(registered.as_ref());
     // An exception of the step is held by hand while the rest is put back: nothing else is called with it set.
     let swapped = registry.swap(py, event_loop.as_obj(), old, Some(task.as_obj()));
     let result = swapped.and_then(|previous| {
@@ -99,6 +104,14 @@ pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Tas
     });
     drop(set_current(outer));
     result
+}
+
+/// The current task of the loop, as asyncio knows it.
+#[cfg(not(Py_3_12))]
+fn registered_task(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<Option<Obj>> {
+    let tasks = asyncio(py)?.tasks.bind(py);
+    let task = tasks.call_method1("current_task", (event_loop.bind(py),))?;
+    Ok((!task.is_none()).then(|| task.into()))
 }
 
 /// Makes `task` current and enters its context, unless it still is.

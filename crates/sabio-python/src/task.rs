@@ -172,6 +172,21 @@ impl Task {
         self.cancel_message.get()
     }
 
+    /// `cancelling()` of a task of one of our loops.
+    #[inline]
+    pub(crate) fn cancels(&self) -> usize {
+        self.cancels.get()
+    }
+
+    /// `uncancel()` of a task of one of our loops.
+    pub(crate) fn take_back_cancel(&self) -> usize {
+        let left = self.cancels.get().saturating_sub(1);
+        if self.cancels.replace(left) == 1 {
+            self.must_cancel.set(false);
+        }
+        left
+    }
+
     /// Puts the task on the ready queue.
     #[inline]
     pub(crate) fn schedule(&self, slf: &Ref<Task>) {
@@ -313,6 +328,11 @@ fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
             .bind(py)
             .is_truthy();
     }
+    request_cancel(slf, py, message)
+}
+
+/// `cancel(msg)` of a task of one of our loops.
+pub(crate) fn request_cancel(slf: &Ref<Task>, py: Python<'_>, message: Option<Obj>) -> PyResult<bool> {
     if slf.core.state() != State::Pending {
         return Ok(false);
     }
@@ -359,14 +379,7 @@ fn uncancel(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core.is_native() {
         return Ok(asyncio(py)?.task.uncancel.call(py, [slf.as_obj()])?);
     }
-    let cancels = slf.cancels.get();
-    if cancels > 0 {
-        slf.cancels.set(cancels - 1);
-        if cancels == 1 {
-            slf.must_cancel.set(false);
-        }
-    }
-    cancelling(slf, py)
+    crate::ffi::IntoObj::into_obj(slf.take_back_cancel(), py)
 }
 
 /// Raises the cancellation of a cancelled native task; asks the base otherwise.
@@ -479,6 +492,11 @@ impl FunctionDef for Wakeup {
         }
         Ok(Obj::none(py))
     }
+}
+
+/// The class.
+pub(crate) fn class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    TASK.class(py)
 }
 
 /// Builds the class and adds it to the module.

@@ -55,6 +55,7 @@ use crate::names::names;
 use crate::os_error::os_error;
 use crate::step::Input;
 use crate::task::{self, Task};
+use crate::timeouts::Alarm;
 use crate::transport::datagram::Batches;
 use crate::transport::{Source, Stream};
 
@@ -70,6 +71,8 @@ pub(crate) enum Ready {
     Call(Ref<Handle>),
     /// Tells the observer of a future that is done: see `observer`.
     Observed(Obj),
+    /// A timeout has run down: see `timeouts`.
+    Expire(Ref<Alarm>),
     /// Tells a foreign task that its native coroutine can go on.
     Resolve(Ref<ForeignWaiter>),
     /// A stream has data, or its end.
@@ -184,7 +187,7 @@ impl Class for Loop {
             Ready::Resolve(waiter) => visit.obj(waiter.as_obj()),
             Ready::Readable(stream) | Ready::Writable(stream) => visit.obj(stream.as_obj()),
             Ready::Event(event) => event.source.visit(visit),
-            Ready::Job(_) => {}
+            Ready::Expire(_) | Ready::Job(_) => {}
         });
         self.corked.visit(visit);
         let shared = RefCell::new(&mut *visit);

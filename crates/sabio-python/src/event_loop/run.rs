@@ -113,6 +113,10 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
             slf.leave_task(py)?;
             Handle::run(&handle, py)
         }
+        Ready::Expire(alarm) => {
+            slf.leave_task(py)?;
+            Ok(alarm.ring(py, slf)?)
+        }
         Ready::Observed(future) => {
             slf.leave_task(py)?;
             Ok(observer::tell(py, slf, future)?)

@@ -11,8 +11,9 @@ use crate::future;
 use crate::names::names;
 use crate::spawn::{Spawn, spawn};
 use crate::task::Task;
+use crate::tasks::is_eager_task_factory;
 
-fn create_task(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+pub(crate) fn create_task(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     slf.check_closed()?;
     let Some(coro) = args.get(0).cloned().or_else(|| keyword(&args, "coro")) else {
@@ -74,6 +75,14 @@ fn keyword_dict<'py>(args: &Args<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
     Ok(kwargs)
 }
 
+impl Ref<Loop> {
+    /// Whether `create_task` would make a task of ours, with no factory between. RuntimeError if the loop is closed.
+    pub(crate) fn makes_own_tasks(&self, py: Python<'_>) -> PyResult<bool> {
+        self.check_closed()?;
+        Ok(self.task_factory.is_none() && replaced(py)?.is_none())
+    }
+}
+
 /// The class that a user put in the place of `asyncio.tasks.Task`, if one did.
 #[inline]
 fn replaced(py: Python<'_>) -> PyResult<Option<Obj>> {
@@ -98,12 +107,12 @@ fn from_factory(
     args: &Args<'_, '_>,
 ) -> PyResult<Obj> {
     let kwargs = keyword_dict(args)?;
-    if asyncio(py)?
-        .eager_task_factory
-        .as_ref()
-        .is_some_and(|eager| eager.is(factory.bind(py)))
-        && replaced(py)?.is_none()
-    {
+    let is_eager = is_eager_task_factory(py, factory)
+        || asyncio(py)?
+            .eager_task_factory
+            .as_ref()
+            .is_some_and(|eager| eager.is(factory.bind(py)));
+    if is_eager && replaced(py)?.is_none() {
         let get = |name: &str| -> PyResult<Option<Obj>> {
             Ok(kwargs
                 .get_item(name)?

@@ -54,6 +54,7 @@ pub(crate) trait Class: Sized + 'static {
 pub(crate) struct ClassCell {
     class: AtomicPtr<py_ffi::PyTypeObject>,
     pub(super) base: AtomicPtr<py_ffi::PyTypeObject>,
+    public: AtomicPtr<py_ffi::PyTypeObject>,
     offset: AtomicUsize,
     pub(super) slots: OnceLock<Vec<usize>>,
     pub(super) spare: Spare,
@@ -65,6 +66,7 @@ impl ClassCell {
         ClassCell {
             class: AtomicPtr::new(std::ptr::null_mut()),
             base: AtomicPtr::new(std::ptr::null_mut()),
+            public: AtomicPtr::new(std::ptr::null_mut()),
             offset: AtomicUsize::new(0),
             slots: OnceLock::new(),
             spare: Spare::new(),
@@ -74,6 +76,25 @@ impl ClassCell {
     #[inline]
     pub(super) fn class_ptr(&self) -> *mut py_ffi::PyTypeObject {
         self.class.load(Ordering::Relaxed)
+    }
+
+    /// Names the class that users see, where it is a subclass of this one that was made in Python: to derive from a
+    /// class of asyncio's as well. TypeError if it is no subclass.
+    pub(crate) fn set_public(&self, class: &Bound<'_, PyType>) -> PyResult<()> {
+        if !class.is_subclass(&self.class(class.py())?.into_any())? {
+            return Err(pyo3::exceptions::PyTypeError::new_err(
+                "not a subclass of sabio's class",
+            ));
+        }
+        // The class must outlive every instance that is made of it here: this reference is never given back.
+        self.public
+            .store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn public_ptr(&self) -> *mut py_ffi::PyTypeObject {
+        self.public.load(Ordering::Relaxed)
     }
 
     /// Whether `object` is an instance of this class or of a subclass.

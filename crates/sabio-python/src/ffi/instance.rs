@@ -63,6 +63,19 @@ impl<T: Class> Ref<T> {
     }
 }
 
+impl<T: Class> Ref<T> {
+    /// A new instance of the class that users see (see [`super::ClassCell::set_public`]). MemoryError.
+    #[inline]
+    pub(crate) fn create_public(py: Python<'_>, data: T) -> Outcome<Ref<T>> {
+        let class = T::cell().public_ptr();
+        if class.is_null() {
+            return Ref::create(py, data);
+        }
+        // SAFETY: `set_public` has checked that it is a subclass, which keeps the layout of its base.
+        unsafe { allocate(py, class, || data) }
+    }
+}
+
 /// A class of ours on top of another class of ours.
 pub(crate) trait Derived: Class {
     /// The class below, which derives from `object` alone.

@@ -33,7 +33,14 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
         self.timers.borrow_mut().insert(deadline, Timer::Handle(handle))
     }
 
-    /// Takes a handle's timer back; `None` when it was given out or taken back before.
+    /// Sets a timer that wakes `waker`: [`pop_due`](Self::pop_due) gives it out once, unless
+    /// [`cancel`](Self::cancel) comes first.
+    #[inline]
+    pub fn wake_at(&self, deadline: Nanos, waker: TaskWaker) -> TimerKey {
+        self.timers.borrow_mut().insert(deadline, Timer::Sleeper(waker))
+    }
+
+    /// Takes a timer back, and gives its handle if it has one; `None` also when it was given out or taken back before.
     #[inline]
     pub fn cancel(&self, key: TimerKey) -> Option<H> {
         let timer = self.timers.borrow_mut().cancel(key);

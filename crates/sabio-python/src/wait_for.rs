@@ -1,0 +1,186 @@
+//! `wait_for` (asyncio: Timeouts), with the semantics of 3.12 on every version: the awaitable is awaited in the task
+//! that waits, under a timeout of its own.
+//!
+//! A future that is done when the time is up has come in time: its result counts. (asyncio cancels the task in the turn
+//! between, and the result is lost.)
+
+use std::rc::Rc;
+
+use pyo3::prelude::*;
+use sabio_sync::Waiters;
+
+use crate::any_task;
+use crate::asyncio::asyncio;
+use crate::awaiter::Awaiter;
+use crate::coroutine;
+use crate::ffi::{Obj, Ref, Visit, call_method, is_cancelled_error};
+use crate::names::names;
+use crate::observer::{self, Observe, Observer};
+use crate::timeouts::{Expiry, Timeout, timeout_error};
+
+/// Wait for a future or coroutine, at most `timeout` seconds (None: no limit). When the time is up it is cancelled and
+/// TimeoutError raised. If the wait is cancelled, so is what is waited for.
+#[pyfunction]
+fn wait_for(py: Python<'_>, fut: &Bound<'_, PyAny>, timeout: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let expiry = Rc::new(Expiry::unset());
+    expiry.set_subject(Obj::from(fut), Obj::from(timeout));
+    let owner = Timeout::hidden(py, Rc::clone(&expiry))?;
+    let coroutine = coroutine::create_with_for(py, "wait_for", owner, |awaiter| run(awaiter, expiry))?;
+    Ok(coroutine.into_bound(py).unbind())
+}
+
+async fn run(awaiter: Awaiter, expiry: Rc<Expiry>) -> PyResult<Obj> {
+    let started = Python::attach(|py| start(py, &expiry))?;
+    let armed = Armed(expiry);
+    let outcome = match started {
+        Start::Await(awaitable) => awaiter.wait(awaitable).await,
+        Start::TooLate(late) => return late.settle(&awaiter).await,
+        Start::Done(result) => return Ok(result),
+    };
+    Python::attach(|py| armed.finish(py, outcome))
+}
+
+/// How a wait begins.
+enum Start {
+    /// The timeout is set.
+    Await(Obj),
+    /// There is no time, and the result is there.
+    Done(Obj),
+    /// There is no time, and no result.
+    TooLate(Late),
+}
+
+fn start(py: Python<'_>, expiry: &Rc<Expiry>) -> PyResult<Start> {
+    let none = || Obj::none(py);
+    let (fut, timeout) = expiry.take_subject().unwrap_or_else(|| (none(), none()));
+    let delay = timeout.bind(py);
+    if !delay.is_none() && delay.le(0)? {
+        return Late::start(py, &fut);
+    }
+    expiry.start(py, delay)?;
+    expiry.enter(py)?;
+    if is_future(py, &fut)? {
+        expiry.set_awaited(fut.clone());
+    }
+    Ok(Start::Await(fut))
+}
+
+/// `isfuture(object)`.
+fn is_future(py: Python<'_>, object: &Obj) -> PyResult<bool> {
+    if crate::future_core::native_core(object.bind(py)).is_some() {
+        return Ok(true);
+    }
+    // As asyncio asks: of the class, so that no attribute of a coroutine or a mock stands in the way.
+    let class = object.bind(py).get_type();
+    Ok(class.hasattr(names(py)?.blocking.text(py))?
+        && !object.bind(py).getattr(names(py)?.blocking.text(py))?.is_none())
+}
+
+/// A timeout that runs: taken back whatever way the wait ends.
+struct Armed(Rc<Expiry>);
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            if let Err(error) = self.0.disarm(py) {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}
+
+impl Armed {
+    /// What the wait ends with, given what was awaited ended with.
+    fn finish(&self, py: Python<'_>, outcome: PyResult<Obj>) -> PyResult<Obj> {
+        match outcome {
+            Ok(result) => {
+                let none = py.None().into_bound(py);
+                self.0.exit(py, &none, &none)?;
+                Ok(result)
+            }
+            Err(error) => {
+                let exception = error.value(py).as_any();
+                self.0.exit(py, exception.get_type().as_any(), exception)?;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A future that is cancelled at once, for lack of time.
+struct Late {
+    future: Obj,
+    /// Who waits, for the call graph.
+    task: Option<Obj>,
+    observer: Ref<Observer>,
+    waiters: Waiters,
+}
+
+impl Late {
+    fn start(py: Python<'_>, fut: &Obj) -> PyResult<Start> {
+        let ensured = asyncio(py)?
+            .tasks
+            .bind(py)
+            .call_method1("ensure_future", (fut.bind(py),))?;
+        let future = Obj::from(ensured);
+        if any_task::is_done(py, &future)? {
+            return Ok(Start::Done(call_method(py, &future, &names(py)?.result, &[])?));
+        }
+        let waiters = Waiters::new();
+        let observer = Observer::create(py, Release(waiters.clone()))?;
+        observer::watch(py, &future, &observer)?;
+        let task = any_task::current(py)?;
+        if let Some(task) = &task {
+            asyncio(py)?.registry.add_awaiter(py, &future, task)?;
+        }
+        any_task::cancel(py, &future)?;
+        Ok(Start::TooLate(Late {
+            future,
+            task,
+            observer,
+            waiters,
+        }))
+    }
+
+    /// Waits until the future has ended. A cancellation ends the wait, not the future.
+    async fn settle(self, awaiter: &Awaiter) -> PyResult<Obj> {
+        let waited = awaiter.catch(self.waiters.wait()).await;
+        Python::attach(|py| {
+            observer::unwatch(py, &self.future, &self.observer)?;
+            if let Some(task) = &self.task {
+                asyncio(py)?.registry.discard_awaiter(py, &self.future, task)?;
+            }
+            waited?;
+            call_method(py, &self.future, &names(py)?.result, &[]).map_err(|raised| {
+                let error = PyErr::from(raised);
+                match asyncio(py) {
+                    Ok(asyncio) if is_cancelled_error(py, &error, &asyncio.cancelled_error) => {
+                        timeout_error(error.value(py).as_any()).unwrap_or_else(|error| error)
+                    }
+                    _ => error,
+                }
+            })
+        })
+    }
+}
+
+/// Wakes who waits for the end of a future.
+struct Release(Waiters);
+
+impl Observe for Release {
+    fn done(&self, _py: Python<'_>, _slf: &Ref<Observer>, _future: &Obj) -> PyResult<()> {
+        self.0.wake_all();
+        Ok(())
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        self.0.visit(&mut |waker| coroutine::visit_waker(visit, waker));
+    }
+
+    fn clear(&self) {}
+}
+
+/// Adds the function to the module.
+pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(wait_for, module)?)
+}
