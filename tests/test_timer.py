@@ -1,8 +1,8 @@
 """call_later and call_at: deadlines, ties, precision, cancellation (asyncio docs, "Scheduling delayed callbacks")."""
 
 import asyncio
-import decimal
 import contextvars
+import decimal
 import fractions
 import gc
 import itertools
