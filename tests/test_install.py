@@ -239,6 +239,7 @@ def test_installed_names_are_native_in_the_package_and_in_their_modules(installe
     for home, name, native in natives_of_this_version():
         assert vars(importlib.import_module(f"asyncio.{home}"))[name] is native
         assert getattr(asyncio, name) is native
+    assert asyncio.streams.sleep is installed.sleep
 
 
 def test_no_module_of_the_standard_library_keeps_what_was_replaced():
@@ -279,6 +280,50 @@ for module in modules:
     assert lines(code) == ["True True"]
 
 
+def test_a_name_that_was_taken_before_stays_what_it_was(sabio):
+    before = asyncio.sleep
+    sabio.install()
+    try:
+        assert asyncio.sleep is sabio.sleep
+        assert before is not sabio.sleep
+        # And both work, on the loop that is installed.
+        assert asyncio.run(before(0.001, "old")) == "old"
+        assert asyncio.run(asyncio.sleep(0.001, "new")) == "new"
+    finally:
+        sabio.uninstall()
+    assert asyncio.sleep is before
+
+
+def test_what_somebody_else_has_replaced_since_stays(sabio, monkeypatch):
+    def sleep(delay):
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        sabio.install()
+        patch.setattr(asyncio, "sleep", sleep)
+        sabio.uninstall()
+        assert asyncio.sleep is sleep
+        assert asyncio.tasks.sleep is not sabio.sleep
+        # The package's name is not asyncio's: it gets back what it had when somebody replaced it.
+    vars(asyncio)["sleep"] = asyncio.tasks.sleep
+
+
+def test_what_somebody_else_had_replaced_before_stays_and_comes_back(sabio, monkeypatch):
+    def sleep(delay):
+        raise AssertionError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    sabio.install()
+    try:
+        # Whoever replaced the package's name meant just that one.
+        assert asyncio.sleep is sleep
+        assert asyncio.tasks.sleep is sabio.sleep
+    finally:
+        sabio.uninstall()
+    assert asyncio.sleep is sleep
+    assert asyncio.tasks.sleep is not sabio.sleep
+
+
 def test_names_this_version_does_not_have_are_not_added(installed):
     assert [name for name in dir(asyncio) if name in installed.__all__ and name not in asyncio.__all__] in (
         [],
@@ -293,6 +338,19 @@ def test_installed_objects_work_on_a_loop_of_asyncio_s(installed):
 
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         assert runner.run(main()) is asyncio.SelectorEventLoop
+
+
+def test_uninstall_while_a_loop_runs_leaves_that_loop_alone(sabio):
+    async def main():
+        sleep = asyncio.sleep
+        sabio.uninstall()
+        assert asyncio.sleep is not sleep
+        await sleep(0.001)
+        await asyncio.sleep(0.001)
+        return type(asyncio.get_running_loop())
+
+    sabio.install()
+    assert asyncio.run(main()) is sabio.Loop
 
 
 def test_install_and_uninstall_from_many_threads_while_a_loop_runs(sabio):

@@ -1,8 +1,8 @@
 """Programs in the manner of tutorials, each beside the output that it must print (`scenarios/`).
 
 They know of asyncio alone. Each runs under plain `python`, which says that the output is right, and under `python -m
-sabio`, as it is and in debug mode. Those in `legacy/` are of the days of Python 3.4 to 3.9 and run with `--legacy`; only
-what a script says in its own words about plain Python can be run there.
+sabio`, as it is and in debug mode. Those in `legacy/` are of the days of Python 3.4 to 3.9 and run with `--legacy`;
+plain Python can run those alone that say so.
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ async def main():
         try:
             await reader.readuntil(b"\n")
         except asyncio.LimitOverrunError:
-            print("too long a line")
+            print("too long a line, but", len(await reader.readexactly(201)), "bytes")
+        writer.write_eof()
+        print(await reader.read())
         writer.close()
         await writer.wait_closed()
     print(server.is_serving())

@@ -32,7 +32,7 @@ print(loop.run_until_complete(future))
 task = loop.create_task(fortytwo())
 print(loop.run_until_complete(asyncio.wait_for(asyncio.shield(task), 1)))
 
-print(loop.time() <= loop.time(), loop.get_debug())
+print(loop.time() <= loop.time())
 loop.run_until_complete(loop.shutdown_asyncgens())
 loop.close()
 print(loop.is_closed())
