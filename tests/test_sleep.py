@@ -192,3 +192,21 @@ def test_sleep_needs_a_running_loop_unless_it_is_a_turn(sabio):
         coroutine.send(None)
     coroutine.close()
     assert sabio.sleep(0).send(None) is None
+
+
+@natively
+async def test_turns_that_are_held_stay_what_they_are(aio):
+    held = [aio.sleep(0) for _ in range(3)]
+    for coroutine in held:
+        await coroutine
+    last = aio.sleep(0)
+    assert last not in held
+    await last
+    seen = weakref.ref(last)
+    del last
+    fresh = aio.sleep(0)
+    assert seen() is not fresh
+    await fresh
+    for coroutine in held:
+        with pytest.raises(RuntimeError, match=r"^cannot reuse already awaited coroutine$"):
+            await coroutine

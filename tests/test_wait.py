@@ -94,7 +94,7 @@ async def test_any_iterable_will_do(aio):
     first, second = start(give(1), give(2))
     assert await aio.wait({first: 1, second: 2}) == ({first, second}, set())
     third, fourth = start(give(1), give(2))
-    assert await aio.wait(task for task in (third, fourth)) == ({third, fourth}, set())
+    assert await aio.wait(iter([third, fourth])) == ({third, fourth}, set())
 
 
 @everywhere
@@ -124,7 +124,7 @@ async def test_what_is_refused(aio):
     with pytest.raises(ValueError, match=r"^Invalid return_when value: -1$"):
         await aio.wait([future], return_when=-1)
     with pytest.raises(AssertionError):
-        await aio.wait(future for future in ())
+        await aio.wait(iter(()))
     with pytest.raises(TypeError):
         aio.wait([future], 1)
     coroutine.close()

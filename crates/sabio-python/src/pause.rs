@@ -1,7 +1,7 @@
 //! The coroutine of `sleep(0)`: one bare yield, which gives up one turn of the loop, and then None.
 //!
-//! Programs call it in tight loops, so it has no Rust future and no memory besides the object; to Python it is a
-//! coroutine like any other.
+//! Programs call it in tight loops, so it has no Rust future and no memory besides the object, and one that has ended is
+//! used again; to Python it is a coroutine like any other.
 
 use std::cell::Cell;
 
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Outcome, Ref, Sent, Visit,
+    Args, Base, Class, ClassBuilder, ClassCell, Kept, MethodTable, Obj, Outcome, Ref, Sent, Visit,
     raise_stop_iteration,
 };
 use crate::future_iterator::thrown;
@@ -28,6 +28,7 @@ pub(crate) struct Pause {
 }
 
 static PAUSE: ClassCell = ClassCell::new();
+static KEPT: Kept<Pause> = Kept::new();
 
 impl Class for Pause {
     const NAME: &'static std::ffi::CStr = c"sabio._Pause";
@@ -50,6 +51,10 @@ impl Class for Pause {
 /// A new coroutine that gives up one turn. MemoryError.
 #[inline]
 pub(crate) fn create(py: Python<'_>) -> Outcome<Obj> {
+    if let Some(pause) = KEPT.take(py) {
+        pause.life.set(Life::Created);
+        return Ok(pause.into_obj());
+    }
     let pause = Ref::create_with(py, || Pause {
         life: Cell::new(Life::Created),
     })?;
@@ -68,6 +73,7 @@ fn resume(slf: &Ref<Pause>, py: Python<'_>, value: Option<&Obj>) -> PyResult<Sen
         }
         Life::Suspended => {
             slf.life.set(Life::Closed);
+            KEPT.keep(slf);
             Ok(Sent::Return(Obj::none(py)))
         }
         Life::Closed => Err(reused()),

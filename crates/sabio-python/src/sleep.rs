@@ -12,7 +12,7 @@ use crate::alarm::Alarmed;
 use crate::asyncio::asyncio;
 use crate::coroutine;
 use crate::event_loop::{self, Loop, LoopReactor};
-use crate::ffi::{Args, Obj, Ref, Signature, add_fast_function};
+use crate::ffi::{Args, Global, IntoObj, Obj, Ref, Signature, add_fast_function};
 use crate::held::hold;
 use crate::{pause, task};
 
@@ -61,10 +61,16 @@ fn begin(delay: &Bound<'_, PyAny>) -> PyResult<Wait> {
     }
 }
 
+/// The integer that nearly every call names.
+static ZERO: Global<Obj> = Global::new();
+
 /// Whether `delay` is a plain number that is zero or less. What other objects compare as is asked when they are
 /// awaited, as by asyncio.
 #[inline]
 fn is_a_turn(delay: &Bound<'_, PyAny>) -> bool {
+    if ZERO.get(delay.py()).is_ok_and(|zero| zero.is(delay)) {
+        return true;
+    }
     if let Ok(seconds) = delay.cast_exact::<PyInt>() {
         return seconds.extract::<i64>().is_ok_and(|seconds| seconds <= 0);
     }
@@ -119,7 +125,9 @@ fn sleep(args: Args<'_, '_>) -> PyResult<Obj> {
 
 /// Adds the function to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    pause::init(module.py())?;
+    let py = module.py();
+    ZERO.set(py, 0_usize.into_obj(py)?);
+    pause::init(py)?;
     add_fast_function(
         module,
         c"sleep",
