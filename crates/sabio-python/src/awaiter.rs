@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use sabio_sync::Catch;
 
 use crate::asyncio::asyncio;
-use crate::ffi::{Obj, ObjCell, Sent, Visit, is_cancelled_error, send};
+use crate::ffi::{Obj, ObjCell, Sent, Visit, is_cancelled_error, is_coroutine_exact, send};
 
 /// The coroutine's side and the future's side of one exchange. Clones share it.
 #[derive(Clone, Default)]
@@ -213,6 +213,10 @@ impl Future for Outcome<'_> {
 /// `awaitable.__await__()`, or the object itself where it is a coroutine or an old-style generator coroutine.
 fn awaitable_iterator(py: Python<'_>, awaitable: &Obj) -> PyResult<Obj> {
     let bound = awaitable.bind(py);
+    if is_coroutine_exact(bound) {
+        // Its own iterator, which `__await__` would only wrap.
+        return Ok(awaitable.clone());
+    }
     if let Some(method) = bound.getattr_opt("__await__")? {
         return Ok(method.call0()?.into());
     }

@@ -13,7 +13,7 @@ use crate::any_task;
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
 use crate::coroutine;
-use crate::ffi::{Obj, Ref, Visit, call_method, is_cancelled_error};
+use crate::ffi::{Obj, Ref, Visit, call_method, is_cancelled_error, is_coroutine_exact};
 use crate::names::names;
 use crate::observer::{self, Observe, Observer};
 use crate::timeouts::{Expiry, Timeout, timeout_error};
@@ -67,6 +67,9 @@ fn start(py: Python<'_>, expiry: &Rc<Expiry>) -> PyResult<Start> {
 
 /// `isfuture(object)`.
 fn is_future(py: Python<'_>, object: &Obj) -> PyResult<bool> {
+    if is_coroutine_exact(object.bind(py)) {
+        return Ok(false);
+    }
     if crate::future_core::native_core(object.bind(py)).is_some() {
         return Ok(true);
     }
