@@ -63,7 +63,13 @@ impl Waiters {
     }
 
     /// Wakes the task that waits longest, of those that are not doomed; `false` when there is none.
+    #[inline]
     pub fn wake_one(&self) -> bool {
+        // Most releases have nobody to wake.
+        !self.is_empty() && self.wake_alive()
+    }
+
+    fn wake_alive(&self) -> bool {
         let woken = self.queue.borrow_mut().pop_alive();
         match woken {
             Some(waker) => {
@@ -76,10 +82,13 @@ impl Waiters {
 
     /// Wakes the task that came first, unless it has been woken already, or is doomed: whoever
     /// leaves the queue calls this again, so that task will see to it.
+    #[inline]
     pub(crate) fn wake_first(&self) {
-        let woken = self.queue.borrow_mut().pop_first();
-        if let Some(waker) = woken {
-            waker.wake();
+        if !self.is_empty() {
+            let woken = self.queue.borrow_mut().pop_first();
+            if let Some(waker) = woken {
+                waker.wake();
+            }
         }
     }
 
@@ -113,6 +122,7 @@ impl Waiters {
 
     /// How many tasks wait and have not been woken.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.queue.borrow().waiting
     }
@@ -146,6 +156,7 @@ impl Waiters {
 
     /// Whether nobody waits.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -9,6 +9,8 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::cell::ObjCell;
+use super::global::Global;
 use super::object::Obj;
 
 /// "An exception is set": the error of calls on hot paths. It has no size, so that results travel in registers; it
@@ -105,11 +107,63 @@ pub(super) fn guard<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
 /// the arguments of the exception, or for the exception itself.
 pub(super) fn set_stop_iteration(py: Python<'_>, value: &Obj) {
     let bound = value.bind(py);
-    if bound.is_instance_of::<PyTuple>() || bound.is_instance_of::<PyBaseException>() {
+    // SAFETY: attached; the address of an immortal object.
+    if std::ptr::eq(value.as_ptr(), unsafe { py_ffi::Py_True() }) {
+        set_stop_iteration_true(py, value);
+    } else if bound.is_instance_of::<PyTuple>() || bound.is_instance_of::<PyBaseException>() {
         raise_stop_iteration(py, value).restore(py);
     } else {
         // SAFETY: attached; both are live objects.
         unsafe { py_ffi::PyErr_SetObject(py_ffi::PyExc_StopIteration, value.as_ptr()) }
+    }
+}
+
+/// One `StopIteration(True)` for all who are told so by C code, which takes the value and drops the exception:
+/// what locks and their like end with, again and again. Another one replaces it once somebody has got hold of it.
+static TRUE: Global<ObjCell> = Global::new();
+
+fn set_stop_iteration_true(py: Python<'_>, value: &Obj) {
+    if TRUE.try_get(py).is_none() {
+        TRUE.set(py, ObjCell::new(None));
+    }
+    let Ok(shared) = TRUE.get(py) else { return };
+    let exception = shared.take().filter(|exception| is_untouched(py, exception));
+    let exception = match exception {
+        Some(exception) => exception,
+        None => {
+            let error = raise_stop_iteration(py, value);
+            if !error.is_instance_of::<PyStopIteration>(py) {
+                return error.restore(py);
+            }
+            Obj::from(error.into_value(py).into_bound(py))
+        }
+    };
+    shared.set(Some(exception.clone()));
+    // SAFETY: attached; the reference is given away.
+    unsafe {
+        let pointer = exception.into_ptr();
+        #[cfg(Py_3_12)]
+        py_ffi::PyErr_SetRaisedException(pointer);
+        #[cfg(not(Py_3_12))]
+        py_ffi::PyErr_Restore(
+            Obj::from_borrowed(py_ffi::PyExc_StopIteration).into_ptr(),
+            pointer,
+            std::ptr::null_mut(),
+        );
+    }
+}
+
+/// Whether nobody but us has the exception, and no Python code has ever caught it.
+fn is_untouched(_py: Python<'_>, exception: &Obj) -> bool {
+    // SAFETY: attached; the exception is alive. Both getters give a new reference or null.
+    unsafe {
+        let given = |object: *mut py_ffi::PyObject| {
+            py_ffi::Py_XDECREF(object);
+            !object.is_null()
+        };
+        exception.refcount() == 1
+            && !given(py_ffi::PyException_GetTraceback(exception.as_ptr()))
+            && !given(py_ffi::PyException_GetContext(exception.as_ptr()))
     }
 }
 
