@@ -1,9 +1,9 @@
 //! Streams: reading and writing connections with `await` (asyncio: Streams).
 //!
 //! `reader` is the state of a `StreamReader`, over `buffer` (what is unread) and `wait` (who waits for it); `read` holds
-//! the operations and `stream_reader` the class. `flow` is what pauses writers, `protocol` the `StreamReaderProtocol`
-//! between a transport and a reader, `connected` what happens when a server gets a connection, `writer` the
-//! `StreamWriter`, and `open` makes pairs of them.
+//! the operations, `reading` the methods around them and `stream_reader` the rest of the class. `flow` is what pauses
+//! writers, `protocol` the `StreamReaderProtocol` between a transport and a reader, `connected` what happens when a
+//! server gets a connection, `writer` the `StreamWriter`, and `open` makes pairs of them.
 //!
 //! A transport of ours puts what it receives straight into the reader of a `StreamReaderProtocol`
 //! (`StreamReaderProtocol::receiver`); any other transport calls `data_received()`, and everything else is the same.
@@ -20,6 +20,7 @@ mod parameters;
 mod protocol;
 mod read;
 mod reader;
+mod reading;
 mod stream_reader;
 mod wait;
 mod writer;
