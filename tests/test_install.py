@@ -294,6 +294,26 @@ def test_a_name_that_was_taken_before_stays_what_it_was(sabio):
     assert asyncio.sleep is before
 
 
+def test_a_lock_that_was_made_before_works_on(sabio):
+    lock = asyncio.Lock()
+
+    async def main():
+        async with lock:
+            waiting = asyncio.create_task(lock.acquire())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        await waiting
+        assert lock.locked()
+        assert not isinstance(lock, asyncio.Lock)
+
+    sabio.install()
+    try:
+        asyncio.run(main())
+    finally:
+        sabio.uninstall()
+    assert isinstance(lock, asyncio.Lock)
+
+
 def test_what_somebody_else_has_replaced_since_stays(sabio, monkeypatch):
     def sleep(delay):
         raise AssertionError

@@ -216,3 +216,15 @@ def test_event_loop_in_its_module(sabio: Any) -> None:
 
 def test_modules_are_not_made_twice(sabio: Any) -> None:
     assert importlib.import_module("sabio.tasks") is sabio.tasks is sys.modules["sabio.tasks"]
+
+
+def test_a_task_is_an_instance_of_asyncio_s_future_only(sabio: Any) -> None:
+    async def main() -> None:
+        task = sabio.current_task()
+        assert type(task) is sabio.Task
+        assert isinstance(task, asyncio.Future)
+        assert isinstance(task, asyncio.Task)
+        assert sabio.isfuture(task)
+        assert not isinstance(task, sabio.Future)
+
+    sabio.run(main())
