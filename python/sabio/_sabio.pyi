@@ -608,7 +608,7 @@ class Loop(AbstractEventLoop):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
-        cleanup_socket: bool = True,
+        cleanup_socket: bool = ...,  # True from 3.13 on, as in asyncio
     ) -> _Coro[Server]: ...
     def connect_read_pipe(
         self, protocol_factory: Callable[[], _ProtocolT], pipe: Any
