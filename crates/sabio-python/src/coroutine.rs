@@ -19,15 +19,20 @@ use pyo3::types::PyString;
 
 use crate::awaiter::Awaiter;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Sent, Visit,
+    Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Outcome, Ref, Sent, Visit,
 };
 use crate::ffi::{local_waker, raise_stop_iteration, waker_target};
 use crate::foreign::ForeignWaiter;
 use crate::future_iterator::thrown;
 use crate::task::{self, Task};
 
-/// What a native coroutine runs.
-pub(crate) type BoxFuture = Pin<Box<dyn StdFuture<Output = PyResult<Obj>>>>;
+/// What a native coroutine runs. An error is set in the interpreter, not carried: results travel in registers.
+pub(crate) type BoxFuture = Pin<Box<dyn StdFuture<Output = Outcome<Obj>>>>;
+
+#[inline]
+fn boxed(future: impl StdFuture<Output = PyResult<Obj>> + 'static) -> BoxFuture {
+    Box::pin(async move { Ok(future.await?) })
+}
 
 /// What a method does when its coroutine is first resumed: see [`create_method`]. Gets the object and the argument.
 pub(crate) type Begin = fn(Python<'_>, &Obj, Option<Obj>) -> PyResult<Begun>;
@@ -46,7 +51,7 @@ impl Begun {
     /// The rest of the method is `future`.
     #[inline]
     pub(crate) fn waits(future: impl StdFuture<Output = PyResult<Obj>> + 'static) -> Begun {
-        Begun::Waits(Box::pin(future))
+        Begun::Waits(boxed(future))
     }
 
     /// As [`Begun::waits`], with an [`Awaiter`].
@@ -56,7 +61,7 @@ impl Begun {
     {
         let awaiter = Awaiter::default();
         let future = make(awaiter.clone());
-        Begun::Awaits(awaiter, Box::pin(future))
+        Begun::Awaits(awaiter, boxed(future))
     }
 }
 
@@ -143,7 +148,7 @@ pub(crate) fn create(
     name: &'static str,
     future: impl StdFuture<Output = PyResult<Obj>> + 'static,
 ) -> PyResult<Obj> {
-    let coroutine = Coroutine::new(name, Box::pin(future), None, None);
+    let coroutine = Coroutine::new(name, boxed(future), None, None);
     Ok(Ref::create(py, coroutine)?.into_obj())
 }
 
@@ -157,7 +162,7 @@ pub(crate) fn create_for(
     owner: Obj,
     future: impl StdFuture<Output = PyResult<Obj>> + 'static,
 ) -> PyResult<Obj> {
-    let coroutine = Coroutine::new(name, Box::pin(future), None, Some(owner));
+    let coroutine = Coroutine::new(name, boxed(future), None, Some(owner));
     Ok(Ref::create(py, coroutine)?.into_obj())
 }
 
@@ -194,7 +199,7 @@ where
     F: StdFuture<Output = PyResult<Obj>> + 'static,
 {
     let awaiter = Awaiter::default();
-    let future: BoxFuture = Box::pin(make(awaiter.clone()));
+    let future = boxed(make(awaiter.clone()));
     Ok(Ref::create(py, Coroutine::new(name, future, Some(awaiter), None))?.into_obj())
 }
 
@@ -209,7 +214,7 @@ where
     F: StdFuture<Output = PyResult<Obj>> + 'static,
 {
     let awaiter = Awaiter::default();
-    let future: BoxFuture = Box::pin(make(awaiter.clone()));
+    let future = boxed(make(awaiter.clone()));
     Ok(Ref::create(py, Coroutine::new(name, future, Some(awaiter), Some(owner)))?.into_obj())
 }
 
@@ -226,9 +231,11 @@ pub(crate) fn waker_owner(waker: &Waker) -> Option<Obj> {
 }
 
 /// Whether the task that a waker would wake has been cancelled and only has to run to notice it: what asyncio sees at
-/// the future that such a task waits for. A foreign task is seen to be cancelled when it runs.
+/// the future that such a task waits for.
 pub(crate) fn is_doomed(waker: &Waker) -> bool {
-    waker_target::<Task, _>(waker, |task| task.is_interrupted()).unwrap_or(false)
+    waker_target::<Task, _>(waker, |task| task.is_interrupted())
+        .or_else(|| waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.is_cancelled()))
+        .unwrap_or(false)
 }
 
 /// Whether `object` is what a native coroutine yields to park the task.
@@ -248,12 +255,11 @@ impl Drop for Resuming<'_> {
     }
 }
 
-fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> PyResult<Sent> {
+fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
     let value = value.filter(|value| !value.bind(py).is_none());
     if slf.life.get() == Life::Created && value.is_some() {
-        return Err(PyTypeError::new_err(
-            "can't send non-None value to a just-started coroutine",
-        ));
+        let error = PyTypeError::new_err("can't send non-None value to a just-started coroutine");
+        return Err(error.into());
     }
     let (body, resuming) = start(slf)?;
     let future = match body {
@@ -266,7 +272,7 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> PyResult
             }
         },
         Body::Future(future) => future,
-        Body::Gone => return Err(reused()),
+        Body::Gone => return Err(reused().into()),
     };
     if let Some(awaiter) = slf.awaiter.get()
         && let Some(sent) = awaiter.send(py, value)
@@ -322,7 +328,7 @@ fn awaited(slf: &Ref<Coroutine>, _py: Python<'_>) -> PyResult<Obj> {
 
 /// Polls the future under whoever drives the coroutine.
 #[inline]
-fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> PyResult<Sent> {
+fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> Outcome<Sent> {
     match task::current() {
         Some(task) => {
             let polled = local_waker(&task, |waker| {
@@ -345,19 +351,19 @@ fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> PyResult
 }
 
 #[inline]
-fn finished(slf: &Coroutine, future: BoxFuture, result: PyResult<Obj>) -> PyResult<Sent> {
+fn finished(slf: &Coroutine, future: BoxFuture, result: Outcome<Obj>) -> Outcome<Sent> {
     slf.life.set(Life::Closed);
     drop(future);
-    Ok(Sent::Return(result?))
+    result.map(Sent::Return)
 }
 
 /// Polls under a task that is not ours (or no task at all, by hand).
-fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> PyResult<Sent> {
+fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> Outcome<Sent> {
     let waiter = match ForeignWaiter::create(py) {
         Ok(waiter) => waiter,
         Err(error) => {
             slf.life.set(Life::Closed);
-            return Err(error);
+            return Err(error.into());
         }
     };
     let polled = local_waker(&waiter, |waker| {
@@ -393,7 +399,7 @@ fn throw(slf: &Ref<Coroutine>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
         Ok(None) => {
             let result = poll(slf, py, future);
             drop(resuming);
-            result
+            Ok(result?)
         }
         Err(error) => {
             slf.life.set(Life::Closed);

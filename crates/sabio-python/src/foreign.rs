@@ -1,20 +1,21 @@
 //! The native coroutine under somebody else's task: it yields a real future of the running loop, which the waker
 //! resolves.
 //!
-//! The loop may be one of ours (under a C `asyncio.Task`) or any other; on one of ours the future is resolved from
-//! the ready queue, elsewhere at once, as asyncio's own primitives do.
+//! The loop may be one of ours (under a C `asyncio.Task`) or any other. The future is resolved at once, as asyncio's
+//! own primitives do: the task runs in the turn in which it would run with those.
 
 use std::cell::Cell;
 use std::task::RawWakerVTable;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 use crate::asyncio::asyncio;
-use crate::event_loop::{Loop, Ready};
+use crate::event_loop::Loop;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, LocalWake, Obj, ObjCell, Ref, Visit, call_method, waker_table,
 };
-use crate::future_core::FutureLike;
+use crate::future_core::{FutureLike, State, native_core};
 use crate::names::names;
 
 /// What the waker of a native coroutine under a foreign task holds.
@@ -70,14 +71,11 @@ impl LocalWake for ForeignWaiter {
         if slf.woken.replace(true) || slf.future.is_none() {
             return;
         }
-        match &slf.running {
-            Running::Ours(event_loop) => event_loop.push(Ready::Resolve(slf.clone())),
-            Running::Other(event_loop) => Python::attach(|py| {
-                if let Err(error) = slf.resolve(py) {
-                    error.write_unraisable(py, Some(event_loop.bind(py)));
-                }
-            }),
-        }
+        Python::attach(|py| {
+            if let Err(error) = slf.resolve(py) {
+                error.write_unraisable(py, Some(slf.running.as_obj().bind(py)));
+            }
+        });
     }
 }
 
@@ -124,8 +122,29 @@ impl ForeignWaiter {
         self.future.get()
     }
 
+    /// Whether the task has been cancelled and only has to run to notice it, as far as that can be seen at the future
+    /// without running Python code.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let Some(future) = self.future.get() else {
+            return false;
+        };
+        Python::attach(|py| {
+            let bound = future.bind(py);
+            if let Some(core) = native_core(bound) {
+                return core.state() == State::Cancelled;
+            }
+            let Ok(asyncio) = asyncio(py) else { return false };
+            let base = &asyncio.future;
+            base.class.class().bind(py).is(bound.get_type().as_any())
+                && base
+                    .cancelled
+                    .call(py, [&future])
+                    .is_ok_and(|cancelled| cancelled.bind(py).is(PyBool::new(py, true).as_any()))
+        })
+    }
+
     /// Resolves the future, unless it was cancelled meanwhile.
-    pub(crate) fn resolve(&self, py: Python<'_>) -> PyResult<()> {
+    fn resolve(&self, py: Python<'_>) -> PyResult<()> {
         let Some(future) = self.future.take() else {
             return Ok(());
         };

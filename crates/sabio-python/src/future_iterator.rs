@@ -6,6 +6,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
+use crate::ffi::Outcome;
 use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, Obj, Ref, Sent, Visit, call_method};
 use crate::future::Future;
 use crate::future_core::{FutureCore, FutureLike, State};
@@ -64,7 +65,7 @@ impl Class for FutureIterator {
     }
 }
 
-fn resume(slf: &Ref<FutureIterator>, py: Python<'_>, _value: Option<&Obj>) -> PyResult<Sent> {
+fn resume(slf: &Ref<FutureIterator>, py: Python<'_>, _value: Option<&Obj>) -> Outcome<Sent> {
     let Some(awaited) = slf.awaited.take() else {
         return Ok(Sent::Return(Obj::none(py)));
     };
@@ -79,19 +80,19 @@ fn resume(slf: &Ref<FutureIterator>, py: Python<'_>, _value: Option<&Obj>) -> Py
         }
         State::Pending => {
             slf.awaited.set(Some(awaited));
-            Err(PyRuntimeError::new_err("await wasn't used with future"))
+            Err(PyRuntimeError::new_err("await wasn't used with future").into())
         }
         State::Finished if !core.result.is_none() => match core.result() {
             Some(result) => Ok(Sent::Return(result)),
             None => Ok(Sent::Return(Obj::none(py))),
         },
         // An exception: asked for by name, so that it counts as retrieved and a subclass may answer.
-        _ => Ok(Sent::Return(call_method(
-            py,
-            awaited.object(),
-            &names(py)?.result,
-            &[],
-        )?)),
+        _ => {
+            let result = call_method(py, awaited.object(), &names(py)?.result, &[]).map_err(PyErr::from);
+            // Perhaps the last reference: its finalizer must not find an exception set.
+            drop(awaited);
+            Ok(Sent::Return(result?))
+        }
     }
 }
 

@@ -62,11 +62,11 @@ pub(crate) fn create(py: Python<'_>) -> Outcome<Obj> {
 }
 
 #[inline]
-fn resume(slf: &Ref<Pause>, py: Python<'_>, value: Option<&Obj>) -> PyResult<Sent> {
+fn resume(slf: &Ref<Pause>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
     match slf.life.get() {
-        Life::Created if value.is_some_and(|value| !value.bind(py).is_none()) => Err(PyTypeError::new_err(
-            "can't send non-None value to a just-started coroutine",
-        )),
+        Life::Created if value.is_some_and(|value| !value.bind(py).is_none()) => {
+            Err(PyTypeError::new_err("can't send non-None value to a just-started coroutine").into())
+        }
         Life::Created => {
             slf.life.set(Life::Suspended);
             Ok(Sent::Next(Obj::none(py)))
@@ -76,7 +76,7 @@ fn resume(slf: &Ref<Pause>, py: Python<'_>, value: Option<&Obj>) -> PyResult<Sen
             KEPT.keep(slf);
             Ok(Sent::Return(Obj::none(py)))
         }
-        Life::Closed => Err(reused()),
+        Life::Closed => Err(reused().into()),
     }
 }
 

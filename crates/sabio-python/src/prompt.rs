@@ -68,14 +68,14 @@ pub(crate) fn done(py: Python<'_>) -> PyResult<Obj> {
     Ok(DONE.get(py)?.clone())
 }
 
-fn resume(slf: &Ref<Prompt>, py: Python<'_>, _value: Option<&Obj>) -> PyResult<Sent> {
+fn resume(slf: &Ref<Prompt>, py: Python<'_>, _value: Option<&Obj>) -> Outcome<Sent> {
     let Some(act) = slf.act else {
         return Ok(Sent::Return(Obj::none(py)));
     };
     slf.awaited.set(true);
     match slf.owner.take() {
         Some(owner) => Ok(Sent::Return(act(py, &owner)?)),
-        None => Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine")),
+        None => Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine").into()),
     }
 }
 

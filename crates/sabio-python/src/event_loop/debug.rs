@@ -116,7 +116,7 @@ pub(super) fn dispatch_timed(
             Some(handle.as_obj().clone())
         }
         Ready::Readable(stream) | Ready::Writable(stream) => Some(stream.as_obj().clone()),
-        Ready::Observed(_) | Ready::Expire(_) | Ready::Event(_) | Ready::Resolve(_) | Ready::Job(_) => None,
+        Ready::Observed(_) | Ready::Expire(_) | Ready::Event(_) | Ready::Job(_) => None,
     };
     if let Ready::Call(handle) = &item {
         slf.current_handle.set(Some(handle.as_obj().clone()));

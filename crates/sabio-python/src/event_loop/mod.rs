@@ -49,7 +49,6 @@ use crate::ffi::Outcome;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit,
 };
-use crate::foreign::ForeignWaiter;
 use crate::handle::Handle;
 use crate::names::names;
 use crate::os_error::os_error;
@@ -73,8 +72,6 @@ pub(crate) enum Ready {
     Observed(Obj),
     /// A timeout has run down: see `timeouts`.
     Expire(Ref<Alarm>),
-    /// Tells a foreign task that its native coroutine can go on.
-    Resolve(Ref<ForeignWaiter>),
     /// A stream has data, or its end.
     Readable(Ref<Stream>),
     /// A stream has room.
@@ -184,7 +181,6 @@ impl Class for Loop {
             }
             Ready::Call(handle) => Handle::visit_if_sole(handle, visit),
             Ready::Observed(future) => visit.obj(future),
-            Ready::Resolve(waiter) => visit.obj(waiter.as_obj()),
             Ready::Readable(stream) | Ready::Writable(stream) => visit.obj(stream.as_obj()),
             Ready::Event(event) => event.source.visit(visit),
             Ready::Expire(_) | Ready::Job(_) => {}

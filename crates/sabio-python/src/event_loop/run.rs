@@ -121,10 +121,6 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
             slf.leave_task(py)?;
             Ok(observer::tell(py, slf, future)?)
         }
-        Ready::Resolve(waiter) => {
-            slf.leave_task(py)?;
-            Ok(waiter.resolve(py)?)
-        }
         Ready::Readable(stream) => {
             slf.leave_task(py)?;
             Ok(Source::Stream(stream).ready(py, slf, true, false)?)

@@ -14,6 +14,7 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use super::error::Outcome;
 use super::lifecycle;
 use super::method::MethodTable;
 use super::object::{Obj, Ref};
@@ -271,7 +272,7 @@ impl<T: Class> ClassBuilder<T> {
     /// `next()`, and `send()` inside `await`: `resume` gives what is yielded or what is returned.
     pub(crate) fn resumable<F>(self, resume: F) -> Self
     where
-        F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> PyResult<super::call::Sent> + Copy,
+        F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> Outcome<super::call::Sent> + Copy,
     {
         let _ = resume;
         self.slot(py_ffi::Py_am_send, trampoline::am_send::<T, F> as *mut c_void)

@@ -103,6 +103,18 @@ pub(super) fn guard<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     }
 }
 
+/// As [`guard`], for what leaves its exception set.
+#[inline(always)]
+pub(super) fn guard_outcome<R>(py: Python<'_>, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(result) => result,
+        Err(payload) => {
+            panic_error(&*payload).restore(py);
+            Err(Raised::new())
+        }
+    }
+}
+
 /// Sets StopIteration with `value` as its value, whatever it is: a tuple or an exception would otherwise be taken for
 /// the arguments of the exception, or for the exception itself.
 pub(super) fn set_stop_iteration(py: Python<'_>, value: &Obj) {

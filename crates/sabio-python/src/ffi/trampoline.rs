@@ -14,7 +14,7 @@ use super::args::{Args, borrow};
 use super::call::Sent;
 use super::class::Class;
 use super::convert::IntoObj;
-use super::error::{guard, panic_error};
+use super::error::{Outcome, guard, guard_outcome, panic_error};
 use super::object::{Obj, Ref};
 
 /// A value of a type of size zero, of which the program has had a value before: a registered function.
@@ -211,13 +211,13 @@ pub(super) unsafe extern "C" fn am_send<T, F>(
 ) -> py_ffi::PySendResult
 where
     T: Class,
-    F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> PyResult<Sent> + Copy,
+    F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> Outcome<Sent> + Copy,
 {
     // SAFETY: CPython calls slots on an attached thread with an instance of the class, a live value, and a place for
     // one result, of which we give a new reference.
     unsafe {
         let py = Python::assume_attached();
-        let sent = guard(|| {
+        let sent = guard_outcome(py, || {
             let value = (!value.is_null()).then(|| &*(&raw const value).cast::<Obj>());
             conjure::<F>()(Ref::from_ptr_ref(&slf), py, value)
         });
@@ -230,8 +230,8 @@ where
                 *result = object.into_ptr();
                 py_ffi::PySendResult::PYGEN_RETURN
             }
-            Err(error) => {
-                error.restore(py);
+            Err(raised) => {
+                raised.leave();
                 *result = std::ptr::null_mut();
                 py_ffi::PySendResult::PYGEN_ERROR
             }
@@ -243,12 +243,15 @@ where
 pub(super) unsafe extern "C" fn iternext<T, F>(slf: *mut py_ffi::PyObject) -> *mut py_ffi::PyObject
 where
     T: Class,
-    F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> PyResult<Sent> + Copy,
+    F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> Outcome<Sent> + Copy,
 {
     // SAFETY: CPython calls slots on an attached thread with an instance of the class.
     let (py, sent) = unsafe {
         let py = Python::assume_attached();
-        (py, guard(|| conjure::<F>()(Ref::from_ptr_ref(&slf), py, None)))
+        (
+            py,
+            guard_outcome(py, || conjure::<F>()(Ref::from_ptr_ref(&slf), py, None)),
+        )
     };
     match sent {
         Ok(Sent::Next(object)) => object.into_ptr(),
@@ -258,8 +261,8 @@ where
             }
             std::ptr::null_mut()
         }
-        Err(error) => {
-            error.restore(py);
+        Err(raised) => {
+            raised.leave();
             std::ptr::null_mut()
         }
     }
