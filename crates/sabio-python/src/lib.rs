@@ -3,7 +3,6 @@
 //! Layers, bottom up: `ffi` (the only unsafe code), `names` and `asyncio` (what is taken from the interpreter),
 //! `handle`, `future`, `task`, `step` and `coroutine` (what runs), `event_loop` (what runs it), `transport` (what
 //! talks to the world).
-#![allow(dead_code)]
 
 mod alarm;
 mod any_task;

@@ -420,20 +420,6 @@ impl Ref<Loop> {
     }
 }
 
-/// The running loop of this thread. RuntimeError if none runs, or one that is not ours.
-pub(crate) fn running(py: Python<'_>) -> PyResult<Ref<Loop>> {
-    if let Some(event_loop) = task::current().and_then(|task| task.event_loop().cloned()) {
-        return Ok(event_loop);
-    }
-    let running = asyncio(py)?.events.bind(py).call_method0("get_running_loop")?;
-    match Ref::<Loop>::downcast(&running) {
-        Some(event_loop) => Ok(event_loop.clone()),
-        None => Err(PyRuntimeError::new_err(format!(
-            "the running event loop is not a sabio.Loop: {running}"
-        ))),
-    }
-}
-
 fn repr(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<Obj> {
     let class = slf.bind(py).get_type().name()?;
     let text = format!(

@@ -47,12 +47,6 @@ impl Class for Timeout {
 }
 
 impl Timeout {
-    /// The state.
-    #[inline]
-    pub(crate) fn expiry(&self) -> &Rc<Expiry> {
-        &self.expiry
-    }
-
     fn new(expiry: Expiry) -> Timeout {
         Timeout {
             expiry: Rc::new(expiry),
