@@ -53,7 +53,7 @@ use crate::handle::Handle;
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::step::Input;
-use crate::task::{self, Task};
+use crate::task::Task;
 use crate::timeouts::Alarm;
 use crate::transport::datagram::Batches;
 use crate::transport::{Source, Stream};
