@@ -295,7 +295,7 @@ fn create_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
             Some(_) => Vec::new(),
             None => addresses(&event_loop, &awaiter, &request).await?,
         };
-        let server = Python::attach(|py| {
+        let make = |py: Python<'_>| {
             let sockets = match &request.sock {
                 Some(sock) => PyList::new(py, [sock.bind(py)])?,
                 None => bound_sockets(py, &event_loop, &request, &infos)?,
@@ -304,24 +304,34 @@ fn create_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
                 socket.call_method1("setblocking", (false,))?;
             }
             let factory = request.protocol_factory.clone();
-            let server = Server::open(py, &event_loop, sockets, factory, request.backlog)?;
-            if request.start_serving {
-                Server::start(&server, py)?;
-            }
-            PyResult::Ok(server)
-        })?;
-        if request.start_serving {
-            yield_now().await;
+            Server::open(py, &event_loop, sockets, factory, request.backlog)
+        };
+        serve(&event_loop, request.start_serving, make).await
+    })
+}
+
+/// Makes a server and, if it is to, lets it begin to serve.
+pub(super) async fn serve(
+    event_loop: &Ref<Loop>,
+    start_serving: bool,
+    make: impl FnOnce(Python<'_>) -> PyResult<Ref<Server>>,
+) -> PyResult<Obj> {
+    let server = Python::attach(|py| {
+        let server = make(py)?;
+        if start_serving {
+            Server::start(&server, py)?;
         }
-        Python::attach(|py| {
-            if event_loop.debug() {
-                asyncio(py)?
-                    .logger
-                    .bind(py)
-                    .call_method1("info", ("%r is serving", server.bind(py)))?;
-            }
-            Ok(server.into_obj())
-        })
+        PyResult::Ok(server)
+    })?;
+    if start_serving {
+        yield_now().await;
+    }
+    Python::attach(|py| {
+        if event_loop.debug() {
+            let logger = asyncio(py)?.logger.bind(py);
+            logger.call_method1("info", ("%r is serving", server.bind(py)))?;
+        }
+        Ok(server.into_obj())
     })
 }
 

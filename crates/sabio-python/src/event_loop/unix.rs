@@ -7,15 +7,14 @@ use pyo3::exceptions::{PyAssertionError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList, PyString};
 use sabio_reactor::socket::{self, Address, Connect};
-use sabio_sync::yield_now;
 
 use super::Loop;
 use super::establish::{log_debug, make_stream, pair, socket_of, take_socket};
 use super::resolve::STREAM;
+use super::serve::serve;
 use super::server::Server;
 use super::socket_file::{SocketFile, remove_stale};
 use super::stream_arguments::{check_ssl, given};
-use crate::asyncio::asyncio;
 use crate::coroutine::create;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
 use crate::os_error::{os_error, with_message};
@@ -24,6 +23,9 @@ use crate::transport::{Owner, unix_address_from_python};
 /// `AF_UNIX` and `EADDRINUSE` of Linux.
 const UNIX: i32 = 1;
 const ADDRESS_IN_USE: i32 = 98;
+
+/// What `create_unix_server` says if nobody says where.
+const NO_PLACE: &str = "path was not specified, and no sock specified";
 
 /// Whether the server removes its socket's file when it is closed, if nobody says: asyncio does from 3.13.
 const CLEANUP_BY_DEFAULT: bool = cfg!(Py_3_13);
@@ -93,12 +95,8 @@ impl Connection {
             self.ssl_handshake_timeout.as_ref(),
             self.ssl_shutdown_timeout.as_ref(),
         )?;
-        match (&self.path, &self.sock) {
-            (Some(_), Some(_)) => Err(path_and_sock()),
-            (Some(_), None) => Ok(()),
-            (None, Some(sock)) => check_unix_socket(sock.bind(py)),
-            (None, None) => Err(PyValueError::new_err("no path and sock were specified")),
-        }
+        let (path, sock) = (self.path.as_ref(), self.sock.as_ref());
+        check_place(py, path, sock, "no path and sock were specified")
     }
 
     /// The address that the path or the abstract name stands for.
@@ -110,8 +108,22 @@ impl Connection {
     }
 }
 
-fn path_and_sock() -> PyErr {
-    PyValueError::new_err("path and sock can not be specified at the same time")
+/// ValueError unless there is either a path or a stream socket of the family; `missing` is what is said if there is
+/// neither.
+fn check_place(
+    py: Python<'_>,
+    path: Option<&Obj>,
+    sock: Option<&Obj>,
+    missing: &'static str,
+) -> PyResult<()> {
+    match (path, sock) {
+        (Some(_), Some(_)) => Err(PyValueError::new_err(
+            "path and sock can not be specified at the same time",
+        )),
+        (Some(_), None) => Ok(()),
+        (None, Some(sock)) => check_unix_socket(sock.bind(py)),
+        (None, None) => Err(PyValueError::new_err(missing)),
+    }
 }
 
 /// ValueError for anything else than a stream socket of the family.
@@ -243,14 +255,7 @@ impl Listening {
             self.ssl_handshake_timeout.as_ref(),
             self.ssl_shutdown_timeout.as_ref(),
         )?;
-        match (&self.path, &self.sock) {
-            (Some(_), Some(_)) => Err(path_and_sock()),
-            (Some(_), None) => Ok(()),
-            (None, Some(sock)) => check_unix_socket(sock.bind(py)),
-            (None, None) => Err(PyValueError::new_err(
-                "path was not specified, and no sock specified",
-            )),
-        }
+        check_place(py, self.path.as_ref(), self.sock.as_ref(), NO_PLACE)
     }
 
     /// The bound socket.
@@ -258,9 +263,7 @@ impl Listening {
         let Some(path) = &self.path else {
             return match &self.sock {
                 Some(sock) => Ok(sock.bind(py).clone()),
-                None => Err(PyValueError::new_err(
-                    "path was not specified, and no sock specified",
-                )),
+                None => Err(PyValueError::new_err(NO_PLACE)),
             };
         };
         let path = py.import("os")?.call_method1("fspath", (path.bind(py),))?;
@@ -294,8 +297,8 @@ fn create_unix_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Listening::parse(args)?;
     let event_loop = slf.clone();
     create(args.py(), "Loop.create_unix_server", async move {
-        let server = Python::attach(|py| {
-            request.check(py)?;
+        Python::attach(|py| request.check(py))?;
+        let make = |py: Python<'_>| {
             let socket = request.socket(py)?;
             let file = if request.cleanup_socket {
                 SocketFile::of(&socket)?
@@ -307,21 +310,9 @@ fn create_unix_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
             let factory = request.protocol_factory.clone();
             let server = Server::open(py, &event_loop, sockets, factory, request.backlog)?;
             server.set_file(file);
-            if request.start_serving {
-                Server::start(&server, py)?;
-            }
-            PyResult::Ok(server)
-        })?;
-        if request.start_serving {
-            yield_now().await;
-        }
-        Python::attach(|py| {
-            if event_loop.debug() {
-                let logger = asyncio(py)?.logger.bind(py);
-                logger.call_method1("info", ("%r is serving", server.bind(py)))?;
-            }
-            Ok(server.into_obj())
-        })
+            Ok(server)
+        };
+        serve(&event_loop, request.start_serving, make).await
     })
 }
 

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 
+use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use sabio_reactor::socket::Address;
@@ -15,8 +16,11 @@ use super::descriptor::{Descriptor, Owner};
 use super::flow::Limits;
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready, errors};
-use crate::ffi::{Class, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit};
+use crate::ffi::{
+    Class, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit,
+};
 use crate::handle::call_in_context;
+use crate::interpreter::interpreter;
 use crate::names::Name;
 
 /// The state that all kinds of transports have.
@@ -169,4 +173,39 @@ pub(super) fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<O
     }
     text.push('>');
     Ok(Obj::from(PyString::new(py, &text)))
+}
+
+/// ResourceWarning for a transport that nobody closed; then closes it.
+pub(super) fn finalize<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
+    let shared = slf.shared();
+    if !shared.descriptor.is_open() {
+        return Ok(());
+    }
+    let message = format!("unclosed transport {}", slf.bind(py).repr()?);
+    let category = py.get_type::<PyResourceWarning>();
+    let warned = interpreter(py)?.warn(&message, &category, slf.bind(py));
+    shared.closing.set(true);
+    shared.conn_lost.set(1);
+    let closed = shared.descriptor.close(py, shared.event_loop.get().as_ref());
+    let ended = slf.ended(py);
+    warned?;
+    closed.and(ended)
+}
+
+/// The attributes that all transports have.
+pub(super) fn define<T: Transport>(table: &mut MethodTable<T>) {
+    table
+        .fast_noargs(
+            c"get_protocol",
+            c"get_protocol($self, /)\n--\n\nThe protocol; None once connection_lost() was called.",
+            |slf, _py| Ok(slf.shared().protocol.get()),
+        )
+        .getter(c"_protocol", c"The protocol, or None.", |slf, _py| {
+            Ok(slf.shared().protocol.get())
+        })
+        .getter(
+            c"_loop",
+            c"The event loop; None once connection_lost() was called.",
+            |slf, _py| Ok(slf.shared().event_loop.get()),
+        );
 }

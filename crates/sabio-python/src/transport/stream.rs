@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::ops::Deref;
 
-use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType, PyWeakrefReference};
 use sabio_reactor::Interest;
@@ -18,12 +18,11 @@ use sabio_sync::oneshot::Sender;
 
 use super::descriptor::Owner;
 use super::queue::Queue;
-use super::shared::{Shared, Transport, begin_soon, describe};
+use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::{Source, close, extra, flow, read, write};
 use crate::event_loop::Loop;
 use crate::event_loop::server::Server;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Slot, Visit};
-use crate::interpreter::interpreter;
 use crate::names::Name;
 use crate::os_error::os_error;
 use crate::stream::StreamReaderProtocol;
@@ -297,46 +296,18 @@ pub(crate) fn check_unused(event_loop: &Ref<Loop>, socket: &Bound<'_, PyAny>, fd
     }))
 }
 
-/// ResourceWarning for a transport that nobody closed; then closes it.
-fn finalize(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
-    if !slf.descriptor.is_open() {
-        return Ok(());
-    }
-    let message = format!("unclosed transport {}", slf.bind(py).repr()?);
-    let category = py.get_type::<PyResourceWarning>();
-    let warned = interpreter(py)?.warn(&message, &category, slf.bind(py));
-    slf.closing.set(true);
-    slf.conn_lost.set(1);
-    let closed = slf.descriptor.close(py, slf.event_loop.get().as_ref());
-    let detached = slf.ended(py);
-    warned?;
-    closed.and(detached)
-}
-
 fn define(table: &mut MethodTable<Stream>) {
     read::define(table);
     write::define(table);
     flow::define(table);
     close::define(table);
     extra::define(table);
+    shared::define(table);
     table
         .fast_method(
             c"set_protocol",
             c"set_protocol($self, protocol)\n--\n\nSet the protocol that is told from now on.",
             |slf, args| slf.set_protocol(args.single("set_protocol", "protocol")?),
-        )
-        .fast_noargs(
-            c"get_protocol",
-            c"get_protocol($self, /)\n--\n\nThe protocol; None once the connection is lost.",
-            |slf, _py| Ok(slf.protocol.get()),
-        )
-        .getter(c"_protocol", c"The protocol, or None.", |slf, _py| {
-            Ok(slf.protocol.get())
-        })
-        .getter(
-            c"_loop",
-            c"The event loop; None once the connection is lost.",
-            |slf, _py| Ok(slf.event_loop.get()),
         )
         .getter(
             c"_server",
@@ -355,7 +326,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let base = asyncio.getattr("Transport")?.cast_into::<PyType>()?;
     ClassBuilder::<Stream>::new(c"The native part of sabio's stream transports.")
         .members(define)
-        .finalizer(finalize)
+        .finalizer(finalize::<Stream>)
         .repr(describe::<Stream>)
         .build(py, &Base::Slots(base))?;
     Ok(())

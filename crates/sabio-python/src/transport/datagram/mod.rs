@@ -11,7 +11,6 @@ mod send;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 
-use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyType};
 use sabio_reactor::Interest;
@@ -19,12 +18,11 @@ use sabio_reactor::socket::Address;
 
 use self::peers::Peers;
 use self::send::Queue;
-use super::shared::{Shared, Transport, begin_soon, describe};
+use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::stream::Parts;
 use super::{Source, close, extra, flow};
 use crate::event_loop::Loop;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Visit};
-use crate::interpreter::interpreter;
 use crate::os_error::os_error;
 
 pub(crate) use receive::{Batches, ready};
@@ -209,26 +207,12 @@ fn begin(
     Ok(())
 }
 
-/// ResourceWarning for a transport that nobody closed; then closes it.
-fn finalize(slf: &Ref<Datagram>, py: Python<'_>) -> PyResult<()> {
-    if !slf.descriptor.is_open() {
-        return Ok(());
-    }
-    let message = format!("unclosed transport {}", slf.bind(py).repr()?);
-    let category = py.get_type::<PyResourceWarning>();
-    let warned = interpreter(py)?.warn(&message, &category, slf.bind(py));
-    slf.closing.set(true);
-    slf.conn_lost.set(1);
-    let closed = slf.descriptor.close(py, slf.event_loop.get().as_ref());
-    warned?;
-    closed
-}
-
 fn define(table: &mut MethodTable<Datagram>) {
     send::define(table);
     flow::define(table);
     close::define(table);
     extra::define(table);
+    shared::define(table);
     table
         .fast_method(
             c"set_protocol",
@@ -239,23 +223,10 @@ fn define(table: &mut MethodTable<Datagram>) {
                 Ok(())
             },
         )
-        .fast_noargs(
-            c"get_protocol",
-            c"get_protocol($self, /)\n--\n\nThe protocol; None once the endpoint is closed.",
-            |slf, _py| Ok(slf.protocol.get()),
-        )
-        .getter(c"_protocol", c"The protocol, or None.", |slf, _py| {
-            Ok(slf.protocol.get())
-        })
         .getter(
             c"_address",
             c"The only address that may be sent to, or None.",
             |slf, _py| Ok(slf.remote.get()),
-        )
-        .getter(
-            c"_loop",
-            c"The event loop; None once the endpoint is closed.",
-            |slf, _py| Ok(slf.event_loop.get()),
         );
 }
 
@@ -266,7 +237,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let base = asyncio.getattr("DatagramTransport")?.cast_into::<PyType>()?;
     let core = ClassBuilder::<Datagram>::new(c"The native part of sabio's datagram transports.")
         .members(define)
-        .finalizer(finalize)
+        .finalizer(finalize::<Datagram>)
         .repr(describe::<Datagram>)
         .build(py, &Base::Slots(base))?;
     let namespace = PyDict::new(py);
