@@ -2,7 +2,8 @@
 
 A program is a list of small tasks, made from a seed, and a list of cancellations, each of one task after so many turns.
 What happens, step by step and in order, is written to a log; the log of sabio's objects on sabio's loop must be that of
-asyncio's objects on asyncio's loop. Under other tasks and on other loops the turns differ, so there only the end counts.
+asyncio's objects on asyncio's loop. Under other tasks and on other loops the turns differ, so there only the end
+counts.
 """
 
 from __future__ import annotations
