@@ -228,8 +228,11 @@ fn awaitable_iterator(py: Python<'_>, awaitable: &Obj) -> PyResult<Obj> {
     {
         return Ok(awaitable.clone());
     }
-    Err(PyTypeError::new_err(format!(
-        "object {} can't be used in 'await' expression",
-        bound.get_type().name()?
-    )))
+    let name = bound.get_type().name()?;
+    // As the interpreter of this version says it.
+    Err(PyTypeError::new_err(if cfg!(Py_3_14) {
+        format!("'{name}' object can't be awaited")
+    } else {
+        format!("object {name} can't be used in 'await' expression")
+    }))
 }
