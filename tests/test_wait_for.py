@@ -243,6 +243,18 @@ async def test_wrong_arguments_are_errors_when_it_is_awaited(aio):
 
 
 @since_3_12
+async def test_what_cannot_be_awaited_is_named_in_the_words_of_the_interpreter(aio):
+    async def wait():
+        await 3
+
+    with pytest.raises(TypeError) as expected:
+        await wait()
+    with pytest.raises(TypeError) as raised:
+        await aio.wait_for(3, 1)
+    assert str(raised.value) == str(expected.value)
+
+
+@since_3_12
 async def test_coroutine_runs_in_the_task_that_waits(aio):
     variable = contextvars.ContextVar("variable", default="unset")
 
