@@ -6,8 +6,11 @@ import contextvars
 import gc
 import inspect
 import warnings
+import weakref
 
 import pytest
+
+import sabio
 
 from tests.support.net import socket_pair
 from tests.support.process import run_python
@@ -229,6 +232,33 @@ async def test_finished_operation_driven_by_hand_returns_by_stop_iteration(pair)
     left, right = pair
     right.send(b"data")
     assert result_of(loop.sock_recv(left, 10)) == ([], b"data")
+
+
+@pytest.mark.parametrize("result", ["text", (1, 2), (), ValueError("a result"), False], ids=repr)
+async def test_next_ends_with_a_stop_iteration_that_carries_the_result_as_it_is(result):
+    queue = sabio.Queue()
+    for _ in range(2):
+        queue.put_nowait(result)
+        with pytest.raises(StopIteration) as stopped:
+            next(queue.get().__await__())
+        assert stopped.value.value is result
+        assert stopped.value.args == (result,)
+        assert stopped.value.__context__ is None
+    queue.put_nowait(result)
+    assert await queue.get() is result
+
+
+async def test_results_that_travel_by_stop_iteration_are_let_go():
+    class Item:
+        pass
+
+    queue = sabio.Queue()
+    item = Item()
+    seen = weakref.ref(item)
+    queue.put_nowait(item)
+    del item
+    assert isinstance(await queue.get(), Item)
+    assert seen() is None
 
 
 async def test_send_of_a_value_before_the_start_is_an_error(pair):
