@@ -8,6 +8,7 @@ import decimal
 import fractions
 import gc
 import sys
+import time
 import weakref
 
 import pytest
@@ -26,6 +27,33 @@ since_3_13_or_ours = everywhere if SINCE_3_13 else without(*(name for name in PA
 
 def now():
     return asyncio.get_running_loop().time()
+
+
+@everywhere
+@pytest.mark.parametrize("delay", [0, -1, 0.0, False, -1e300])
+async def test_a_block_that_has_no_time_at_all_ends_at_its_first_wait(aio, delay):
+    with pytest.raises(TimeoutError):
+        async with aio.timeout(delay):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+
+@everywhere
+async def test_time_runs_from_the_making_of_the_timeout_not_from_its_block(aio):
+    cm = aio.timeout(0.02)
+    deadline = cm.when()
+    time.sleep(0.03)
+    with pytest.raises(TimeoutError):
+        async with cm:
+            assert cm.when() == deadline
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+
+@everywhere
+async def test_a_delay_that_no_float_can_hold_is_an_overflow(aio):
+    with pytest.raises(OverflowError):
+        aio.timeout(10**400)
 
 
 @everywhere

@@ -13,20 +13,28 @@ use crate::any_task;
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
 use crate::coroutine;
-use crate::ffi::{Obj, Ref, Visit, call_method, is_cancelled_error, is_coroutine_exact};
+use crate::ffi::{
+    Args, Obj, Ref, Signature, Visit, add_fast_function, call_method, is_cancelled_error, is_coroutine_exact,
+};
 use crate::names::names;
 use crate::observer::{self, Observe, Observer};
 use crate::timeouts::{Expiry, Timeout, timeout_error};
 
-/// Wait for a future or coroutine, at most `timeout` seconds (None: no limit). When the time is up it is cancelled and
-/// TimeoutError raised. If the wait is cancelled, so is what is waited for.
-#[pyfunction]
-fn wait_for(py: Python<'_>, fut: &Bound<'_, PyAny>, timeout: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+const WAIT_FOR: Signature<2> = Signature {
+    function: "wait_for",
+    parameters: ["fut", "timeout"],
+    required: 2,
+    positional: 2,
+};
+
+/// `wait_for(fut, timeout)`.
+fn wait_for(args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    let [fut, timeout] = args.all(&WAIT_FOR)?;
     let expiry = Rc::new(Expiry::unset());
     expiry.set_subject(Obj::from(fut), Obj::from(timeout));
     let owner = Timeout::hidden(py, Rc::clone(&expiry))?;
-    let coroutine = coroutine::create_with_for(py, "wait_for", owner, |awaiter| run(awaiter, expiry))?;
-    Ok(coroutine.into_bound(py).unbind())
+    coroutine::create_with_for(py, "wait_for", owner, |awaiter| run(awaiter, expiry))
 }
 
 async fn run(awaiter: Awaiter, expiry: Rc<Expiry>) -> PyResult<Obj> {
@@ -84,6 +92,9 @@ struct Armed(Rc<Expiry>);
 
 impl Drop for Armed {
     fn drop(&mut self) {
+        if !self.0.is_armed() {
+            return;
+        }
         Python::attach(|py| {
             if let Err(error) = self.0.disarm(py) {
                 error.write_unraisable(py, None);
@@ -185,5 +196,10 @@ impl Observe for Release {
 
 /// Adds the function to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(wait_for, module)?)
+    add_fast_function(
+        module,
+        c"wait_for",
+        c"wait_for(fut, timeout)\n--\n\nWait for a future or coroutine, at most `timeout` seconds (None: no limit). When the time is up it is cancelled and\nTimeoutError raised. If the wait is cancelled, so is what is waited for.",
+        wait_for,
+    )
 }

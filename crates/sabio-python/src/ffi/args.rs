@@ -218,6 +218,30 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
         }
     }
 
+    /// The arguments of a function whose parameters are all required. TypeError as by [`Args::parse`].
+    #[inline(always)]
+    pub(crate) fn all<const N: usize>(
+        &self,
+        signature: &Signature<N>,
+    ) -> PyResult<[&'a Bound<'py, PyAny>; N]> {
+        match <&[_; N]>::try_from(self.positional) {
+            Ok(given) if self.keyword_values.is_empty() => {
+                let py = self.py;
+                Ok(given.each_ref().map(|pointer| borrow(py, pointer)))
+            }
+            _ => self.all_by_name(signature),
+        }
+    }
+
+    #[cold]
+    fn all_by_name<const N: usize>(&self, signature: &Signature<N>) -> PyResult<[&'a Bound<'py, PyAny>; N]> {
+        let given: Vec<_> = self.parse(signature)?.into_iter().flatten().collect();
+        let missing = given.len();
+        given
+            .try_into()
+            .map_err(|_| missing_argument(signature.function, signature.parameters[missing]))
+    }
+
     /// The argument of a function that takes one, by position or by name.
     #[inline]
     pub(crate) fn single(

@@ -9,14 +9,14 @@ use std::rc::Rc;
 
 use pyo3::exceptions::{PyAssertionError, PyBaseException, PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
-use pyo3::types::PyFloat;
+use pyo3::types::{PyFloat, PyInt};
 use sabio_reactor::{Nanos, TimerKey};
 
 use super::alarm::{Alarm, OnTimeout};
 use crate::any_task::{self, RunningLoop};
 use crate::event_loop::{Loop, Ready, time};
 use crate::ffi::{BoundFunction, Obj, ObjCell, Ref, Slot, Visit};
-use crate::ffi::{call_method, local_waker};
+use crate::ffi::{call_method, double, local_waker};
 use crate::names::names;
 
 /// Where a timeout is in its life.
@@ -118,10 +118,10 @@ impl Expiry {
             return Ok(());
         }
         match event_loop {
-            RunningLoop::Ours(_) => match delay.cast_exact::<PyFloat>() {
-                Ok(delay) => self.when.set(When::Seconds(time() + delay.value())),
-                Err(_) => self.set_when(&PyFloat::new(py, time()).add(delay)?),
-            },
+            RunningLoop::Ours(_) if is_plain_number(delay) => {
+                self.when.set(When::Seconds(time() + double(delay)?));
+            }
+            RunningLoop::Ours(_) => self.set_when(&PyFloat::new(py, time()).add(delay)?),
             RunningLoop::Other(event_loop) => {
                 self.set_when(&event_loop.bind(py).call_method0("time")?.add(delay)?);
             }
@@ -211,10 +211,10 @@ impl Expiry {
         }
         match RunningLoop::find(py)? {
             RunningLoop::Ours(event_loop) => {
-                let now = time();
                 let (seconds, is_due) = match self.when.get() {
-                    When::Seconds(seconds) => (seconds, seconds <= now),
+                    When::Seconds(seconds) => (seconds, is_past(seconds)),
                     _ => {
+                        let now = time();
                         let when = self.when(py)?;
                         let is_due = when.bind(py).le(now)?;
                         (if is_due { now } else { when.bind(py).extract()? }, is_due)
@@ -249,6 +249,11 @@ impl Expiry {
         };
         self.handle.set(Some(handle.into()));
         Ok(())
+    }
+
+    /// Whether there is a timer to take back.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.key.get().is_some() || self.queued.get() || !self.handle.is_none()
     }
 
     /// Takes the timer back, wherever it is.
@@ -361,6 +366,24 @@ impl Expiry {
         self.handle.set(None);
         self.awaited.set(None);
     }
+}
+
+/// How far away a time is for which the kernel's last tick is as good as the clock. A tick lasts 10 milliseconds at most.
+const FAR: f64 = 0.1;
+
+/// Whether the loop's clock has reached this time.
+#[inline]
+fn is_past(seconds: f64) -> bool {
+    if seconds > Nanos::at_last_tick().as_secs_f64() + FAR {
+        return false;
+    }
+    seconds <= time()
+}
+
+/// Whether what Python adds to a float is known without asking.
+#[inline]
+fn is_plain_number(delay: &Bound<'_, PyAny>) -> bool {
+    delay.is_exact_instance_of::<PyFloat>() || delay.is_exact_instance_of::<PyInt>()
 }
 
 /// `TimeoutError` from and in the context of the cancellation that it replaces.

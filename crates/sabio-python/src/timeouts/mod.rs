@@ -14,6 +14,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Outcome, Ref, Signature, Visit,
+    add_fast_function,
 };
 use crate::prompt;
 
@@ -59,18 +60,17 @@ impl Timeout {
     }
 }
 
-/// Cancel the current task, and raise TimeoutError, if the block takes more than `delay` seconds (None: no limit).
-#[pyfunction]
-fn timeout(py: Python<'_>, delay: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-    let timeout = Ref::create_public(py, Timeout::new(Expiry::after(py, delay)?))?;
-    Ok(timeout.into_obj().into_bound(py).unbind())
+/// `timeout(delay)`.
+fn timeout(args: Args<'_, '_>) -> PyResult<Obj> {
+    let py = args.py();
+    let expiry = Expiry::after(py, args.single("timeout", "delay")?)?;
+    Ok(Ref::create_public(py, Timeout::new(expiry))?.into_obj())
 }
 
-/// As timeout(), for a time of the loop's clock: loop.time() seconds.
-#[pyfunction]
-fn timeout_at(py: Python<'_>, when: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-    let timeout = Ref::create_public(py, Timeout::new(Expiry::new(when)))?;
-    Ok(timeout.into_obj().into_bound(py).unbind())
+/// `timeout_at(when)`.
+fn timeout_at(args: Args<'_, '_>) -> PyResult<Obj> {
+    let expiry = Expiry::new(args.single("timeout_at", "when")?);
+    Ok(Ref::create_public(args.py(), Timeout::new(expiry))?.into_obj())
 }
 
 fn construct(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Timeout> {
@@ -122,9 +122,7 @@ const EXIT: Signature<3> = Signature {
 
 fn exit(slf: &Ref<Timeout>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
-    let [Some(class), Some(exception), _] = args.parse(&EXIT)? else {
-        return Err(PyTypeError::new_err("__aexit__() missing arguments"));
-    };
+    let [class, exception, _traceback] = args.all(&EXIT)?;
     slf.expiry.exit(py, class, exception)?;
     prompt::done(py)
 }
@@ -185,6 +183,16 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .cast_into::<PyType>()?;
     TIMEOUT.set_public(&class)?;
     module.add("Timeout", class)?;
-    module.add_function(wrap_pyfunction!(timeout, module)?)?;
-    module.add_function(wrap_pyfunction!(timeout_at, module)?)
+    add_fast_function(
+        module,
+        c"timeout",
+        c"timeout(delay)\n--\n\nCancel the current task, and raise TimeoutError, if the block takes more than `delay` seconds (None: no limit).",
+        timeout,
+    )?;
+    add_fast_function(
+        module,
+        c"timeout_at",
+        c"timeout_at(when)\n--\n\nAs timeout(), for a time of the loop's clock: loop.time() seconds.",
+        timeout_at,
+    )
 }
