@@ -11,7 +11,6 @@ import weakref
 import pytest
 
 import sabio
-
 from tests.support.net import socket_pair
 from tests.support.process import run_python
 from tests.support.waiting import turns
