@@ -157,3 +157,8 @@ def test_the_registry_of_tasks_is_asyncio_s(sabio):
         assert sabio.all_tasks() == asyncio.all_tasks() == {sabio.current_task()}
 
     sabio.run(main())
+
+
+def test_the_factory_is_a_python_function_as_asyncios_is(sabio):
+    # Libraries tell eager factories by this.
+    assert sabio.eager_task_factory.__code__ is sabio.create_eager_task_factory(asyncio.Task).__code__

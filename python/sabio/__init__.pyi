@@ -113,7 +113,6 @@ from sabio._sabio import TimerHandle as TimerHandle
 from sabio._sabio import __version__ as __version__
 from sabio._sabio import as_completed as as_completed
 from sabio._sabio import create_task as create_task
-from sabio._sabio import eager_task_factory as eager_task_factory
 from sabio._sabio import open_connection as open_connection
 from sabio._sabio import open_unix_connection as open_unix_connection
 from sabio._sabio import sleep as sleep
@@ -123,6 +122,7 @@ from sabio._sabio import timeout as timeout
 from sabio._sabio import timeout_at as timeout_at
 from sabio._sabio import wait_for as wait_for
 from sabio._tasks import create_eager_task_factory as create_eager_task_factory
+from sabio._tasks import eager_task_factory as eager_task_factory
 
 if sys.version_info >= (3, 14):
     from asyncio import FrameCallGraphEntry as FrameCallGraphEntry

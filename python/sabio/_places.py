@@ -13,7 +13,7 @@ from typing import Any
 from sabio import _sabio
 from sabio._policy import EventLoopPolicy, get_event_loop
 from sabio._runner import Runner, new_event_loop, run
-from sabio._tasks import create_eager_task_factory
+from sabio._tasks import create_eager_task_factory, eager_task_factory
 
 Places = Mapping[str, Mapping[str, Any]]
 
@@ -33,7 +33,7 @@ NATIVE: Places = {
         "as_completed": _sabio.as_completed,
         "create_eager_task_factory": create_eager_task_factory,
         "create_task": _sabio.create_task,
-        "eager_task_factory": _sabio.eager_task_factory,
+        "eager_task_factory": eager_task_factory,
         "ensure_future": _sabio.ensure_future,
         "gather": _sabio.gather,
         "run_coroutine_threadsafe": _sabio.run_coroutine_threadsafe,

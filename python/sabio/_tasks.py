@@ -1,7 +1,8 @@
-"""`create_eager_task_factory`: task factories of any class of tasks.
+"""Task factories whose tasks begin to run at once (asyncio: Eager Task Factory).
 
-`sabio.eager_task_factory` is native, and the loop makes its tasks without calling it. The factories that are made here
-are called by the loop for each task; what they cost is what the class of the tasks costs.
+`sabio.eager_task_factory` is a Python function, as asyncio's is, because libraries tell it by its `__code__`; loops of
+sabio know it and make its tasks without calling it. Other factories that are made here are called for each task; what
+they cost is what the class of the tasks costs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+from sabio import _sabio
 
 
 def create_eager_task_factory(
@@ -30,3 +33,7 @@ def create_eager_task_factory(
         return custom_task_constructor(coro, loop=loop, eager_start=eager_start, **kwargs)
 
     return factory
+
+
+eager_task_factory = create_eager_task_factory(_sabio.Task)
+_sabio._set_eager_task_factory(eager_task_factory)

@@ -494,11 +494,6 @@ impl FunctionDef for Wakeup {
     }
 }
 
-/// The class.
-pub(crate) fn class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
-    TASK.class(py)
-}
-
 /// Builds the class and adds it to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();

@@ -1,4 +1,4 @@
-//! `create_task` and `eager_task_factory` (asyncio: Creating Tasks, Eager Task Factory).
+//! `create_task`, and how loops recognise `eager_task_factory` (asyncio: Creating Tasks, Eager Task Factory).
 //!
 //! `current_task` and `all_tasks` are asyncio's own: our tasks are in its registry.
 
@@ -34,26 +34,6 @@ fn create_task(
     Ok(create_task.call((coro,), kwargs)?.unbind())
 }
 
-/// A task factory whose tasks begin to run at once: loop.set_task_factory(eager_task_factory).
-#[pyfunction]
-#[pyo3(signature = (r#loop, coro, *, eager_start=true, **kwargs))]
-fn eager_task_factory(
-    r#loop: &Bound<'_, PyAny>,
-    coro: &Bound<'_, PyAny>,
-    eager_start: bool,
-    kwargs: Option<&Bound<'_, PyDict>>,
-) -> PyResult<Py<PyAny>> {
-    let py = coro.py();
-    let all = match kwargs {
-        Some(kwargs) => kwargs.copy()?,
-        None => PyDict::new(py),
-    };
-    all.set_item("loop", r#loop)?;
-    all.set_item("eager_start", eager_start)?;
-    let class = crate::task::class(py)?;
-    Ok(class.call((coro,), Some(&all))?.unbind())
-}
-
 static EAGER_TASK_FACTORY: Global<Obj> = Global::new();
 
 /// Whether `factory` is `sabio.eager_task_factory`, which loops of ours need not call.
@@ -63,10 +43,16 @@ pub(crate) fn is_eager_task_factory(py: Python<'_>, factory: &Obj) -> bool {
         .is_some_and(|eager| eager.is(factory.bind(py)))
 }
 
+/// Names `sabio.eager_task_factory`, which is a Python function: libraries look at its `__code__`. Later calls change
+/// nothing.
+#[pyfunction]
+#[pyo3(signature = (factory, /))]
+fn _set_eager_task_factory(factory: &Bound<'_, PyAny>) {
+    EAGER_TASK_FACTORY.set(factory.py(), Obj::from(factory));
+}
+
 /// Adds the functions to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let eager = wrap_pyfunction!(eager_task_factory, module)?;
-    EAGER_TASK_FACTORY.set(module.py(), Obj::from(&eager));
-    module.add_function(eager)?;
+    module.add_function(wrap_pyfunction!(_set_eager_task_factory, module)?)?;
     module.add_function(wrap_pyfunction!(create_task, module)?)
 }

@@ -144,7 +144,7 @@ impl Expiry {
         }
     }
 
-    fn set_when(&self, when: &Bound<'_, PyAny>) {
+    pub(super) fn set_when(&self, when: &Bound<'_, PyAny>) {
         if when.is_none() {
             self.when.set(When::Never);
         } else if let Ok(seconds) = when.cast_exact::<PyFloat>() {

@@ -73,21 +73,24 @@ fn timeout_at(args: Args<'_, '_>) -> PyResult<Obj> {
     Ok(Ref::create_public(args.py(), Timeout::new(expiry))?.into_obj())
 }
 
-fn construct(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Timeout> {
+/// `Timeout(when)`. Apart from the constructor, which takes anything: a subclass may have other parameters.
+fn initialize(
+    slf: &Ref<Timeout>,
+    args: &Bound<'_, PyTuple>,
+    kwargs: Option<&Bound<'_, PyDict>>,
+) -> PyResult<()> {
     let given = kwargs
         .map(|kwargs| kwargs.get_item("when"))
         .transpose()?
         .flatten();
     let count = args.len() + kwargs.map_or(0, |kwargs| kwargs.len());
     let when = match (args.len(), given) {
-        (1, None) => args.get_item(0)?,
-        (0, Some(when)) => when,
+        (1, None) if count == 1 => args.get_item(0)?,
+        (0, Some(when)) if count == 1 => when,
         _ => return Err(PyTypeError::new_err("Timeout() takes one argument: 'when'")),
     };
-    if count != 1 {
-        return Err(PyTypeError::new_err("Timeout() takes one argument: 'when'"));
-    }
-    Ok(Timeout::new(Expiry::new(&when)))
+    slf.expiry.set_when(&when);
+    Ok(())
 }
 
 fn repr(slf: &Ref<Timeout>, py: Python<'_>) -> PyResult<Obj> {
@@ -166,8 +169,8 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     alarm::init(py)?;
     let core = ClassBuilder::<Timeout>::new(c"The native part of sabio.Timeout.")
         .members(define)
-        .constructor(|_class, args, kwargs| construct(args, kwargs))
-        .initializer(|_slf, _args, _kwargs| Ok(()))
+        .constructor(|_class, _args, _kwargs| Ok(Timeout::new(Expiry::unset())))
+        .initializer(initialize)
         .repr(repr)
         .build(py, &Base::Object)?;
     let base = py.import("asyncio.timeouts")?.getattr("Timeout")?;

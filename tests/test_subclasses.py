@@ -1,0 +1,74 @@
+"""Classes of users on top of the native ones may have other parameters, as on top of asyncio's."""
+
+import asyncio
+
+import pytest
+
+ARGUMENTS = {
+    "Lock": (),
+    "Event": (),
+    "Condition": (),
+    "Semaphore": (2,),
+    "BoundedSemaphore": (2,),
+    "Barrier": (2,),
+    "Queue": (3,),
+    "LifoQueue": (3,),
+    "PriorityQueue": (3,),
+    "Timeout": (None,),
+    "TaskGroup": (),
+    "StreamReader": (),
+    "Future": (),
+}
+
+
+@pytest.fixture(params=["asyncio", "sabio"])
+def module(request, sabio):
+    return asyncio if request.param == "asyncio" else sabio
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+async def test_initialiser_may_have_other_parameters(module, name):
+    base = getattr(module, name)
+
+    class Own(base):
+        def __init__(self, first, second, *, third):
+            super().__init__(*ARGUMENTS[name])
+            self.all = (first, second, third)
+
+    own = Own(1, 2, third=3)
+    assert own.all == (1, 2, 3)
+    assert isinstance(own, base)
+    assert repr(own).startswith("<")
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+async def test_constructor_may_have_other_parameters(module, name):
+    class Own(getattr(module, name)):
+        def __new__(cls, *args, **kwargs):
+            return super().__new__(cls)
+
+        def __init__(self, first):
+            super().__init__(*ARGUMENTS[name])
+            self.first = first
+
+    assert Own("only").first == "only"
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+async def test_nothing_need_be_overridden(module, name):
+    class Own(getattr(module, name)):
+        extra = 1
+
+    assert Own(*ARGUMENTS[name]).extra == 1
+
+
+async def test_timeout_with_other_parameters_works(module):
+    class Deadline(module.Timeout):
+        def __init__(self, deadline, loop):
+            super().__init__(deadline)
+            self.loop = loop
+
+    loop = asyncio.get_running_loop()
+    with pytest.raises(TimeoutError):
+        async with Deadline(loop.time() + 0.001, loop):
+            await asyncio.sleep(10)
