@@ -357,6 +357,7 @@ async def test_an_endpoint_that_nobody_holds_goes_on_receiving():
 # ---------------------------------------------------------------- flow control
 
 
+@pytest.mark.asyncio_lacks("what it counts for headers it never takes back", ">=3.13,<3.14", run=False)
 async def test_protocol_is_paused_and_resumed(tmp_path):
     path = str(tmp_path / "slow")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as slow:
