@@ -282,7 +282,9 @@ def test_ctrl_c_ends_a_sleeping_loop(loop):
     assert loop.time() - before < 5
 
 
-@pytest.mark.asyncio_lacks("an interruption of its own code loses the step that it was about to take", run=False)
+@pytest.mark.asyncio_lacks(
+    "an interruption of its own code loses the step that it was about to take", run=False
+)
 def test_ctrl_c_ends_a_loop_that_is_busy_with_tasks(loop):
     task = loop.create_task(turns(1_000_000_000))
     timer = threading.Timer(0.05, kill, (signal.SIGINT,))
