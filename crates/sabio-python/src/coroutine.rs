@@ -54,6 +54,13 @@ impl Begun {
         Begun::Waits(boxed(future))
     }
 
+    /// The rest of the method is `wait`. It returns `result`, one of CPython's constants: the garbage collector does not
+    /// see it.
+    #[inline]
+    pub(crate) fn waits_then(wait: impl StdFuture<Output = ()> + Unpin + 'static, result: Obj) -> Begun {
+        Begun::Waits(Box::pin(Then { wait, result }))
+    }
+
     /// As [`Begun::waits`], with an [`Awaiter`].
     pub(crate) fn awaits<F>(make: impl FnOnce(Awaiter) -> F) -> Begun
     where
@@ -62,6 +69,24 @@ impl Begun {
         let awaiter = Awaiter::default();
         let future = make(awaiter.clone());
         Begun::Awaits(awaiter, boxed(future))
+    }
+}
+
+/// The future of [`Begun::waits_then`].
+struct Then<F> {
+    wait: F,
+    result: Obj,
+}
+
+impl<F: StdFuture<Output = ()> + Unpin> StdFuture for Then<F> {
+    type Output = Outcome<Obj>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Obj>> {
+        match Pin::new(&mut self.wait).poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(self.result.clone())),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

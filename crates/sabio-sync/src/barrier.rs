@@ -72,7 +72,7 @@ impl Barrier {
     }
 
     /// As [`new`](Self::new), passing over the doomed: see
-    /// [`Waiters::with_doomed`](crate::Waiters::with_doomed).
+    /// [`WaitQueue::with_doomed`](crate::WaitQueue::with_doomed).
     #[must_use]
     pub fn with_doomed(parties: usize, doomed: fn(&Waker) -> bool) -> Self {
         let inner = Inner {
@@ -164,7 +164,7 @@ impl Barrier {
         Ok(())
     }
 
-    /// Shows the waker of each task that waits: see [`Waiters::visit`](crate::Waiters::visit).
+    /// Shows the waker of each task that waits: see [`WaitQueue::visit`](crate::WaitQueue::visit).
     pub fn visit(&self, visit: &mut dyn FnMut(&Waker)) {
         self.inner.lock.waiters().visit(visit);
         self.inner.changed.waiters().visit(visit);

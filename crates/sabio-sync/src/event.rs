@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::waiters::{Wait, Waiters};
+use crate::waiters::{Place, WaitQueue};
 
 /// A flag, false at first. Clones are the same flag.
 #[derive(Clone, Default)]
@@ -21,7 +21,7 @@ pub struct Event {
 #[derive(Default)]
 struct Inner {
     set: Cell<bool>,
-    waiters: Waiters,
+    waiters: WaitQueue,
 }
 
 impl Event {
@@ -31,12 +31,12 @@ impl Event {
         Self::default()
     }
 
-    /// As [`new`](Self::new), with a queue that knows the doomed: see [`Waiters::with_doomed`].
+    /// As [`new`](Self::new), with a queue that knows the doomed: see [`WaitQueue::with_doomed`].
     #[must_use]
     pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
         let inner = Inner {
             set: Cell::new(false),
-            waiters: Waiters::with_doomed(doomed),
+            waiters: WaitQueue::with_doomed(doomed),
         };
         Self {
             inner: Rc::new(inner),
@@ -68,13 +68,13 @@ impl Event {
     pub fn wait(&self) -> WaitForEvent {
         WaitForEvent {
             event: self.clone(),
-            wait: None,
+            place: Place::Outside,
         }
     }
 
     /// Those who wait.
     #[must_use]
-    pub fn waiters(&self) -> &Waiters {
+    pub fn waiters(&self) -> &WaitQueue {
         &self.inner.waiters
     }
 }
@@ -93,20 +93,28 @@ impl fmt::Debug for Event {
 #[must_use = "futures do nothing unless polled"]
 pub struct WaitForEvent {
     event: Event,
-    wait: Option<Wait>,
+    place: Place,
 }
 
 impl Future for WaitForEvent {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let wait = match &mut this.wait {
-            Some(wait) => wait,
-            None if this.event.is_set() => return Poll::Ready(()),
-            None => this.wait.insert(this.event.inner.waiters.wait()),
-        };
-        Pin::new(wait).poll(cx)
+        if matches!(this.place, Place::Outside) && this.event.is_set() {
+            this.place = Place::Done;
+            return Poll::Ready(());
+        }
+        this.event.inner.waiters.poll(&mut this.place, cx)
+    }
+}
+
+impl Drop for WaitForEvent {
+    #[inline]
+    fn drop(&mut self) {
+        // Whoever was woken was woken with all others: there is nothing to pass on.
+        self.event.inner.waiters.leave(&mut self.place);
     }
 }
 

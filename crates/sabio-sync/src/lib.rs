@@ -34,5 +34,5 @@ pub use race::{Either, race};
 pub use semaphore::{AcquireSemaphore, Semaphore};
 pub use staggered::staggered_race;
 pub use store::{Fifo, Lifo, Store};
-pub use waiters::{Wait, Waiters};
+pub use waiters::{Wait, WaitQueue, Waiters};
 pub use yield_now::{YieldNow, yield_now};

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::waiters::{Departure, Wait, Waiters};
+use crate::waiters::{Departure, Place, WaitQueue};
 
 /// A lock. Clones are the same lock.
 #[derive(Clone, Default)]
@@ -23,7 +23,7 @@ pub struct Lock {
 #[derive(Default)]
 struct Inner {
     locked: Cell<bool>,
-    waiters: Waiters,
+    waiters: WaitQueue,
 }
 
 /// The lock is not held, so it can not be released.
@@ -45,12 +45,12 @@ impl Lock {
         Self::default()
     }
 
-    /// As [`new`](Self::new), passing over the doomed: see [`Waiters::with_doomed`].
+    /// As [`new`](Self::new), passing over the doomed: see [`WaitQueue::with_doomed`].
     #[must_use]
     pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
         let inner = Inner {
             locked: Cell::new(false),
-            waiters: Waiters::with_doomed(doomed),
+            waiters: WaitQueue::with_doomed(doomed),
         };
         Self {
             inner: Rc::new(inner),
@@ -79,7 +79,7 @@ impl Lock {
     pub fn acquire(&self) -> AcquireLock {
         AcquireLock {
             lock: self.clone(),
-            wait: None,
+            place: Place::Outside,
         }
     }
 
@@ -98,7 +98,7 @@ impl Lock {
 
     /// Those in line.
     #[must_use]
-    pub fn waiters(&self) -> &Waiters {
+    pub fn waiters(&self) -> &WaitQueue {
         &self.inner.waiters
     }
 }
@@ -117,36 +117,34 @@ impl fmt::Debug for Lock {
 #[must_use = "futures do nothing unless polled"]
 pub struct AcquireLock {
     lock: Lock,
-    /// From the first poll that had to wait until the lock is taken.
-    wait: Option<Wait>,
+    /// Inside from the first poll that had to wait until the lock is taken.
+    place: Place,
 }
 
 impl Future for AcquireLock {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let wait = match &mut this.wait {
-            Some(wait) => wait,
-            None if this.lock.try_acquire() => return Poll::Ready(()),
-            None => this.wait.insert(this.lock.inner.waiters.wait_alone()),
-        };
-        if Pin::new(wait).poll(cx).is_pending() {
+        let inner = &*this.lock.inner;
+        if matches!(this.place, Place::Outside) && this.lock.try_acquire() {
+            this.place = Place::Done;
+            return Poll::Ready(());
+        }
+        if inner.waiters.poll(&mut this.place, cx).is_pending() {
             return Poll::Pending;
         }
-        this.wait = None;
         // Between the wake-up and this poll nobody else could take it: this task was in line.
-        this.lock.inner.locked.set(true);
+        inner.locked.set(true);
         Poll::Ready(())
     }
 }
 
 impl Drop for AcquireLock {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(mut wait) = self.wait.take()
-            && wait.leave() != Departure::Outside
-            && !self.lock.locked()
-        {
+        if self.lock.inner.waiters.leave(&mut self.place) != Departure::Outside && !self.lock.locked() {
             self.lock.inner.waiters.wake_first();
         }
     }

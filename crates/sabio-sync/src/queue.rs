@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::store::Store;
-use crate::waiters::{Departure, Wait, Waiters};
+use crate::waiters::{Departure, Place, WaitQueue, Waiters};
 
 /// Why an item was not put. It comes back, unless the store had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +61,8 @@ pub struct TooManyDone;
 /// A queue between tasks of one thread.
 pub struct Queue<S> {
     store: S,
-    getters: Waiters,
-    putters: Waiters,
+    getters: WaitQueue,
+    putters: WaitQueue,
     /// Those in [`Queue::join`].
     joiners: Waiters,
     unfinished: Cell<usize>,
@@ -72,16 +72,20 @@ pub struct Queue<S> {
 impl<S: Store> Queue<S> {
     /// An empty queue over `store`.
     pub fn new(store: S) -> Self {
-        Self::with_lines(store, Waiters::new(), Waiters::new())
+        Self::with_lines(store, WaitQueue::default(), WaitQueue::default())
     }
 
     /// As [`Queue::new`], with a way to tell tasks that have been cancelled and only have to run to notice it: see
-    /// [`Waiters::with_doomed`].
+    /// [`WaitQueue::with_doomed`].
     pub fn with_doomed(store: S, doomed: fn(&Waker) -> bool) -> Self {
-        Self::with_lines(store, Waiters::with_doomed(doomed), Waiters::with_doomed(doomed))
+        Self::with_lines(
+            store,
+            WaitQueue::with_doomed(doomed),
+            WaitQueue::with_doomed(doomed),
+        )
     }
 
-    fn with_lines(store: S, getters: Waiters, putters: Waiters) -> Self {
+    fn with_lines(store: S, getters: WaitQueue, putters: WaitQueue) -> Self {
         Self {
             store,
             getters,
@@ -251,19 +255,19 @@ impl<S: Store> Queue<S> {
 
     /// The tasks that wait for an item.
     #[must_use]
-    pub fn getters(&self) -> &Waiters {
+    pub fn getters(&self) -> &WaitQueue {
         &self.getters
     }
 
     /// The tasks that wait for room.
     #[must_use]
-    pub fn putters(&self) -> &Waiters {
+    pub fn putters(&self) -> &WaitQueue {
         &self.putters
     }
 
     /// The tasks that wait for the last item to be dealt with.
     #[must_use]
-    pub fn joiners(&self) -> &Waiters {
+    pub fn joiners(&self) -> &WaitQueue {
         &self.joiners
     }
 }
@@ -291,17 +295,22 @@ enum Line {
 struct Turn<'a, S: Store> {
     queue: &'a Queue<S>,
     line: Line,
-    wait: Wait,
+    place: Place,
 }
 
 impl<'a, S: Store> Turn<'a, S> {
     #[inline]
     fn new(queue: &'a Queue<S>, line: Line) -> Self {
-        let wait = match line {
-            Line::Getters => queue.getters.wait(),
-            Line::Putters => queue.putters.wait(),
-        };
-        Self { queue, line, wait }
+        let place = Place::Outside;
+        Self { queue, line, place }
+    }
+
+    #[inline]
+    fn line(&self) -> &'a WaitQueue {
+        match self.line {
+            Line::Getters => &self.queue.getters,
+            Line::Putters => &self.queue.putters,
+        }
     }
 }
 
@@ -310,14 +319,15 @@ impl<S: Store> Future for Turn<'_, S> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.wait).poll(cx)
+        self.line().poll(&mut self.place, cx)
     }
 }
 
 impl<S: Store> Drop for Turn<'_, S> {
     #[inline]
     fn drop(&mut self) {
-        if self.wait.leave() != Departure::Woken {
+        let departure = self.line().leave(&mut self.place);
+        if !matches!(departure, Departure::Woken | Departure::WokenWithAll) {
             return;
         }
         // A store that cannot tell must not cost anybody a wake-up: to be woken in vain is harmless.
@@ -326,10 +336,7 @@ impl<S: Store> Drop for Turn<'_, S> {
             Line::Putters => self.queue.store.is_full(),
         };
         if !nothing_left.unwrap_or(false) {
-            match self.line {
-                Line::Getters => self.queue.getters.wake_one(),
-                Line::Putters => self.queue.putters.wake_one(),
-            };
+            self.line().wake_one();
         }
     }
 }

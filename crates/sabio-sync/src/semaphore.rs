@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::waiters::{Departure, Wait, Waiters};
+use crate::waiters::{Departure, Place, WaitQueue};
 
 /// A semaphore. Clones are the same semaphore.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub struct Semaphore {
 
 struct Inner {
     value: Cell<u64>,
-    waiters: Waiters,
+    waiters: WaitQueue,
 }
 
 impl Semaphore {
@@ -35,12 +35,12 @@ impl Semaphore {
         Self::with_doomed(value, |_| false)
     }
 
-    /// As [`new`](Self::new), passing over the doomed: see [`Waiters::with_doomed`].
+    /// As [`new`](Self::new), passing over the doomed: see [`WaitQueue::with_doomed`].
     #[must_use]
     pub fn with_doomed(value: u64, doomed: fn(&Waker) -> bool) -> Self {
         let inner = Inner {
             value: Cell::new(value),
-            waiters: Waiters::with_doomed(doomed),
+            waiters: WaitQueue::with_doomed(doomed),
         };
         Self {
             inner: Rc::new(inner),
@@ -81,7 +81,7 @@ impl Semaphore {
     pub fn acquire(&self) -> AcquireSemaphore {
         AcquireSemaphore {
             semaphore: self.clone(),
-            wait: None,
+            place: Place::Outside,
         }
     }
 
@@ -94,7 +94,7 @@ impl Semaphore {
 
     /// Those in line.
     #[must_use]
-    pub fn waiters(&self) -> &Waiters {
+    pub fn waiters(&self) -> &WaitQueue {
         &self.inner.waiters
     }
 
@@ -138,38 +138,41 @@ impl fmt::Debug for Semaphore {
 #[must_use = "futures do nothing unless polled"]
 pub struct AcquireSemaphore {
     semaphore: Semaphore,
-    /// From the first poll that had to wait until a permit is taken.
-    wait: Option<Wait>,
+    /// Inside from the first poll that had to wait until a permit is taken.
+    place: Place,
 }
 
 impl Future for AcquireSemaphore {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let wait = match &mut this.wait {
-            Some(wait) => wait,
-            None if this.semaphore.try_acquire() => return Poll::Ready(()),
-            None => this.wait.insert(this.semaphore.inner.waiters.wait_alone()),
-        };
-        if Pin::new(wait).poll(cx).is_pending() {
+        if matches!(this.place, Place::Outside) && this.semaphore.try_acquire() {
+            this.place = Place::Done;
+            return Poll::Ready(());
+        }
+        if this
+            .semaphore
+            .inner
+            .waiters
+            .poll(&mut this.place, cx)
+            .is_pending()
+        {
             return Poll::Pending;
         }
-        this.wait = None;
         this.semaphore.hand_out_all();
         Poll::Ready(())
     }
 }
 
 impl Drop for AcquireSemaphore {
+    #[inline]
     fn drop(&mut self) {
-        let Some(mut wait) = self.wait.take() else {
-            return;
-        };
-        match wait.leave() {
+        match self.semaphore.inner.waiters.leave(&mut self.place) {
             Departure::Outside => return,
             Departure::Waiting => {}
-            Departure::Woken => self.semaphore.add(1),
+            Departure::Woken | Departure::WokenWithAll => self.semaphore.add(1),
         }
         self.semaphore.hand_out_all();
     }

@@ -13,6 +13,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -20,7 +21,7 @@ use std::task::{Context, Poll, Waker};
 /// A first-in, first-out queue of waiting tasks. Clones share one queue.
 #[derive(Clone, Default)]
 pub struct Waiters {
-    queue: Rc<RefCell<Queue>>,
+    queue: Rc<WaitQueue>,
 }
 
 impl Waiters {
@@ -30,22 +31,16 @@ impl Waiters {
         Self::default()
     }
 
-    /// An empty queue that passes over the *doomed*: tasks that will drop their [`Wait`] at their
-    /// next step, because they have been cancelled. `doomed` is asked about the wakers of waiting
-    /// tasks; it must neither use the queue nor wake, clone or drop a waker.
+    /// As [`new`](Self::new), passing over the doomed: see [`WaitQueue::with_doomed`].
     #[must_use]
     pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
-        let queue = Queue {
-            doomed,
-            ..Queue::default()
-        };
         Self {
-            queue: Rc::new(RefCell::new(queue)),
+            queue: Rc::new(WaitQueue::with_doomed(doomed)),
         }
     }
 
-    /// A future that ends when [`wake_one`](Self::wake_one) or [`wake_all`](Self::wake_all) gets to
-    /// it. It takes its place in the queue when it is first polled.
+    /// A future that ends when [`wake_one`](WaitQueue::wake_one) or [`wake_all`](WaitQueue::wake_all)
+    /// gets to it. It takes its place in the queue when it is first polled.
     pub fn wait(&self) -> Wait {
         Wait {
             waiters: self.clone(),
@@ -60,6 +55,87 @@ impl Waiters {
         let mut wait = self.wait();
         wait.passes_on = false;
         wait
+    }
+}
+
+impl Deref for Waiters {
+    type Target = WaitQueue;
+
+    #[inline]
+    fn deref(&self) -> &WaitQueue {
+        &self.queue
+    }
+}
+
+impl fmt::Debug for Waiters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Waiters")
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+/// The queue itself, which the primitives keep next to the rest of their state.
+#[derive(Default)]
+pub struct WaitQueue {
+    queue: RefCell<Queue>,
+}
+
+impl WaitQueue {
+    /// An empty queue that passes over the *doomed*: tasks that will drop their [`Wait`] at their
+    /// next step, because they have been cancelled. `doomed` is asked about the wakers of waiting
+    /// tasks; it must neither use the queue nor wake, clone or drop a waker.
+    #[must_use]
+    pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
+        let queue = Queue {
+            doomed,
+            ..Queue::default()
+        };
+        Self {
+            queue: RefCell::new(queue),
+        }
+    }
+
+    /// Polls for who has this place in this queue: takes it at first, is ready once it was woken.
+    #[inline]
+    pub(crate) fn poll(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
+        match *place {
+            Place::Outside => {
+                let waker = cx.waker().clone();
+                *place = Place::Inside(self.queue.borrow_mut().push_back(waker));
+                Poll::Pending
+            }
+            Place::Inside(node) => {
+                if self.queue.borrow_mut().take_if_woken(node).is_some() {
+                    *place = Place::Done;
+                    return Poll::Ready(());
+                }
+                let waker = cx.waker().clone();
+                let old = self.queue.borrow_mut().replace_waker(node, waker);
+                drop(old);
+                Poll::Pending
+            }
+            Place::Done => Poll::Ready(()),
+        }
+    }
+
+    /// Gives a place up. What the wake-up that it may have got was for is the caller's to see to.
+    #[inline]
+    pub(crate) fn leave(&self, place: &mut Place) -> Departure {
+        let Place::Inside(node) = *place else {
+            return Departure::Outside;
+        };
+        *place = Place::Done;
+        let left = self.queue.borrow_mut().leave(node);
+        match left {
+            Left::Waiting(waker) => {
+                drop(waker);
+                Departure::Waiting
+            }
+            Left::Woken(Woken::One) => Departure::Woken,
+            Left::Woken(Woken::All) => Departure::WokenWithAll,
+        }
     }
 
     /// Wakes the task that waits longest, of those that are not doomed; `false` when there is none.
@@ -162,10 +238,10 @@ impl Waiters {
     }
 }
 
-impl fmt::Debug for Waiters {
+impl fmt::Debug for WaitQueue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Waiters")
+            .debug_struct("WaitQueue")
             .field("len", &self.len())
             .finish()
     }
@@ -179,36 +255,30 @@ pub struct Wait {
     passes_on: bool,
 }
 
-/// In what state a [`Wait`] left its queue.
+/// In what state somebody left the queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Departure {
     /// It was not in the queue: never polled, or ended.
     Outside,
     /// It waited.
     Waiting,
-    /// It had been woken and not been told.
+    /// It had been woken, for itself, and not been told.
     Woken,
+    /// It had been woken with all others, and not been told.
+    WokenWithAll,
 }
 
 impl Wait {
     /// Leaves the queue. What the wake-up that it may have got was for is the caller's to see to.
     pub(crate) fn leave(&mut self) -> Departure {
-        let Place::Inside(node) = self.place else {
-            return Departure::Outside;
-        };
-        self.place = Place::Done;
-        let left = self.waiters.queue.borrow_mut().leave(node);
-        match left {
-            Left::Waiting(waker) => {
-                drop(waker);
-                Departure::Waiting
-            }
-            Left::Woken(_) => Departure::Woken,
-        }
+        self.waiters.leave(&mut self.place)
     }
 }
 
-enum Place {
+/// Where somebody stands in a queue. Whoever has one [leaves](WaitQueue::leave) before dropping it.
+#[derive(Default)]
+pub(crate) enum Place {
+    #[default]
     Outside,
     Inside(usize),
     Done,
@@ -218,41 +288,15 @@ impl Future for Wait {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.place {
-            Place::Outside => {
-                let waker = cx.waker().clone();
-                let node = self.waiters.queue.borrow_mut().push_back(waker);
-                self.place = Place::Inside(node);
-                Poll::Pending
-            }
-            Place::Inside(node) => {
-                if self.waiters.queue.borrow_mut().take_if_woken(node).is_some() {
-                    self.place = Place::Done;
-                    return Poll::Ready(());
-                }
-                let waker = cx.waker().clone();
-                let old = self.waiters.queue.borrow_mut().replace_waker(node, waker);
-                drop(old);
-                Poll::Pending
-            }
-            Place::Done => Poll::Ready(()),
-        }
+        let this = &mut *self;
+        this.waiters.poll(&mut this.place, cx)
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let Place::Inside(node) = self.place else {
-            return;
-        };
-        self.place = Place::Done;
-        let left = self.waiters.queue.borrow_mut().leave(node);
-        match left {
-            Left::Waiting(waker) => drop(waker),
-            Left::Woken(Woken::One) if self.passes_on => {
-                self.waiters.wake_one();
-            }
-            Left::Woken(_) => {}
+        if self.leave() == Departure::Woken && self.passes_on {
+            self.waiters.wake_one();
         }
     }
 }
@@ -290,8 +334,8 @@ enum Node {
     },
 }
 
-/// A doubly linked list inside a vector, oldest first. A node belongs to exactly one [`Wait`],
-/// which frees it, so an index held by a `Wait` is always that `Wait`'s node.
+/// A doubly linked list inside a vector, oldest first. A node belongs to exactly one [`Place`],
+/// which frees it, so an index held by a `Place` is always that `Place`'s node.
 struct Queue {
     nodes: Vec<Node>,
     first: usize,

@@ -46,11 +46,7 @@ fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<B
         return Ok(Begun::Done(true.into_obj(py)?));
     }
     event.binding.bind(py, owner)?;
-    let waiting = event.state.wait();
-    Ok(Begun::waits(async move {
-        waiting.await;
-        Python::attach(|py| true.into_obj(py))
-    }))
+    Ok(Begun::waits_then(event.state.wait(), true.into_obj(py)?))
 }
 
 fn repr(slf: &Ref<Event>, py: Python<'_>) -> PyResult<Obj> {

@@ -97,10 +97,7 @@ fn begin(py: Python<'_>, owner: &Obj) -> PyResult<Option<sabio_sync::AcquireLock
 pub(super) fn begin_acquire(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
     match begin(py, owner)? {
         None => Ok(Begun::Done(true.into_obj(py)?)),
-        Some(acquiring) => Ok(Begun::waits(async move {
-            acquiring.await;
-            Python::attach(|py| true.into_obj(py))
-        })),
+        Some(acquiring) => Ok(Begun::waits_then(acquiring, true.into_obj(py)?)),
     }
 }
 
@@ -108,10 +105,7 @@ pub(super) fn begin_acquire(py: Python<'_>, owner: &Obj, _argument: Option<Obj>)
 pub(super) fn begin_enter(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
     match begin(py, owner)? {
         None => Ok(Begun::Done(Obj::none(py))),
-        Some(acquiring) => Ok(Begun::waits(async move {
-            acquiring.await;
-            Ok(Python::attach(Obj::none))
-        })),
+        Some(acquiring) => Ok(Begun::waits_then(acquiring, Obj::none(py))),
     }
 }
 

@@ -83,7 +83,7 @@ fn describe(py: Python<'_>, object: &Obj, state: &str) -> PyResult<Obj> {
 }
 
 /// The state of an object with the number of tasks inside.
-fn with_waiters(state: String, waiters: &sabio_sync::Waiters) -> String {
+fn with_waiters(state: String, waiters: &sabio_sync::WaitQueue) -> String {
     match waiters.inside() {
         0 => state,
         count => format!("{state}, waiters:{count}"),

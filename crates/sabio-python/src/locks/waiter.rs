@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use sabio_sync::Waiters;
+use sabio_sync::WaitQueue;
 
 use crate::coroutine::is_doomed;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Obj, Ref, Visit};
@@ -29,7 +29,7 @@ impl Class for Waiter {
 }
 
 /// A list with one object for each task that waits, oldest first. Changing it changes nothing else.
-pub(super) fn list(py: Python<'_>, waiters: &Waiters) -> PyResult<Obj> {
+pub(super) fn list(py: Python<'_>, waiters: &WaitQueue) -> PyResult<Obj> {
     let mut seen = Vec::with_capacity(waiters.inside());
     waiters.look(&mut |waker| {
         let cancelled = waker.is_some_and(is_doomed);

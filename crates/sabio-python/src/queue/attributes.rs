@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
-use sabio_sync::Waiters;
+use sabio_sync::WaitQueue;
 
 use super::Queue;
 use super::items::deque;
@@ -50,7 +50,7 @@ fn format_state(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 /// A deque of who waits: a task of ours, or the future that another task waits for.
-fn waiting(py: Python<'_>, waiters: &Waiters) -> PyResult<Obj> {
+fn waiting(py: Python<'_>, waiters: &WaitQueue) -> PyResult<Obj> {
     let mut owners = Vec::new();
     waiters.visit(&mut |waker| owners.push(waker_owner(waker)));
     let list = PyList::empty(py);
