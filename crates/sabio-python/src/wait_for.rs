@@ -12,6 +12,7 @@ use sabio_sync::Waiters;
 use crate::any_task;
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
+use crate::combinators::{add_awaiter, discard_awaiter};
 use crate::coroutine;
 use crate::ffi::{
     Args, Obj, Ref, Signature, Visit, add_fast_function, call_method, is_cancelled_error, is_coroutine_exact,
@@ -144,9 +145,7 @@ impl Late {
         let observer = Observer::create(py, Release(waiters.clone()))?;
         observer::watch(py, &future, &observer)?;
         let task = any_task::current(py)?;
-        if let Some(task) = &task {
-            asyncio(py)?.registry.add_awaiter(py, &future, task)?;
-        }
+        add_awaiter(py, &future, task.as_ref())?;
         any_task::cancel(py, &future)?;
         Ok(Start::TooLate(Late {
             future,
@@ -161,9 +160,7 @@ impl Late {
         let waited = awaiter.catch(self.waiters.wait()).await;
         Python::attach(|py| {
             observer::unwatch(py, &self.future, &self.observer)?;
-            if let Some(task) = &self.task {
-                asyncio(py)?.registry.discard_awaiter(py, &self.future, task)?;
-            }
+            discard_awaiter(py, &self.future, self.task.as_ref())?;
             waited?;
             call_method(py, &self.future, &names(py)?.result, &[]).map_err(|raised| {
                 let error = PyErr::from(raised);

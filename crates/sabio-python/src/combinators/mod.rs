@@ -73,7 +73,7 @@ fn awaiting_task(py: Python<'_>, event_loop: &Obj) -> PyResult<Option<Obj>> {
 
 /// Records that `waiter` awaits `future` (3.14: the call graph).
 #[inline]
-fn add_awaiter(py: Python<'_>, future: &Obj, waiter: Option<&Obj>) -> PyResult<()> {
+pub(crate) fn add_awaiter(py: Python<'_>, future: &Obj, waiter: Option<&Obj>) -> PyResult<()> {
     match waiter {
         Some(waiter) if native_core(future.bind(py)).is_some() => {
             asyncio(py)?.registry.add_awaiter(py, future, waiter)
@@ -85,7 +85,7 @@ fn add_awaiter(py: Python<'_>, future: &Obj, waiter: Option<&Obj>) -> PyResult<(
 
 /// Takes back what [`add_awaiter`] recorded.
 #[inline]
-fn discard_awaiter(py: Python<'_>, future: &Obj, waiter: Option<&Obj>) -> PyResult<()> {
+pub(crate) fn discard_awaiter(py: Python<'_>, future: &Obj, waiter: Option<&Obj>) -> PyResult<()> {
     match waiter {
         Some(waiter) if native_core(future.bind(py)).is_some() => {
             asyncio(py)?.registry.discard_awaiter(py, future, waiter)
@@ -96,9 +96,16 @@ fn discard_awaiter(py: Python<'_>, future: &Obj, waiter: Option<&Obj>) -> PyResu
 }
 
 /// Futures of other kinds keep the call graph in their own way, which asyncio knows.
+#[cfg(Py_3_14)]
 fn note_awaiter(py: Python<'_>, function: &str, future: &Obj, waiter: &Obj) -> PyResult<()> {
     let futures = asyncio(py)?.futures.bind(py);
     futures.call_method1(function, (future.bind(py), waiter.bind(py)))?;
+    Ok(())
+}
+
+/// There is no call graph yet.
+#[cfg(not(Py_3_14))]
+fn note_awaiter(_py: Python<'_>, _function: &str, _future: &Obj, _waiter: &Obj) -> PyResult<()> {
     Ok(())
 }
 

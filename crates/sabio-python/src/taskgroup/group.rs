@@ -9,7 +9,7 @@ use sabio_sync::Waiters;
 
 use super::TaskGroup;
 use crate::any_task::{self, RunningLoop};
-use crate::asyncio::asyncio;
+use crate::combinators::{add_awaiter, discard_awaiter};
 use crate::coroutine::visit_waker;
 use crate::event_loop::Loop;
 use crate::ffi::{Obj, ObjCell, Ref, Slot, Visit, call_method};
@@ -122,7 +122,7 @@ impl Group {
     #[inline]
     pub(super) fn add(&self, py: Python<'_>, owner: &Ref<TaskGroup>, task: &Obj) -> PyResult<()> {
         if let Some(parent) = self.parent.get() {
-            asyncio(py)?.registry.add_awaiter(py, task, &parent)?;
+            add_awaiter(py, task, Some(&parent))?;
         }
         self.tasks(py)?.bind(py).cast::<PySet>()?.add(task.bind(py))?;
         let observer = match self.observer.get() {
@@ -208,7 +208,7 @@ impl Group {
         }
         let parent = self.parent.get();
         if let Some(parent) = &parent {
-            asyncio(py)?.registry.discard_awaiter(py, task, parent)?;
+            discard_awaiter(py, task, Some(parent))?;
         }
         if self.is_empty(py) {
             self.waiters.wake_all();
