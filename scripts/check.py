@@ -8,8 +8,10 @@ with 1 if anything failed.
 
 Which interpreter gets what: the default one everything, with the release build and once more with a build that
 checks arithmetic and assertions; the oldest and the newest the whole suite; those between them the suite without the
-stress tests and the conformance tests of the modules that matter most. All but the default one use the cargo
-profile `quick`, which optimises but does not spend minutes on linking.
+stress tests and the conformance tests of the modules that matter most. The conformance tests of what
+`sabio.install()` replaces, with it installed, are run in full on the default and on the newest one; the others get the
+modules of them that matter most. All but the default one use the cargo profile `quick`, which optimises but does not
+spend minutes on linking.
 """
 
 from __future__ import annotations
@@ -116,32 +118,43 @@ def lateness(environment: Environment) -> Check:
     return pytest(environment, ", what needs the machine for itself", "-m", "alone")
 
 
-def conformance(environment: Environment, *, quick: bool = False) -> list[Check]:
-    """CPython's own tests of asyncio in one environment; none if this interpreter has none."""
+def conformance(environment: Environment, *options: str) -> list[Check]:
+    """CPython's own tests of asyncio in one environment; none if this interpreter has none.
+
+    `options` are more of the command line: `--quick`, `--install`.
+    """
     if not environment.interpreter.has_suite:
         return []
-    name = f"conformance on CPython {environment.interpreter.version}{' (quick)' if quick else ''}"
-    options = ["--loop", "sabio"] + (["--quick"] if quick else [])
-    return [in_environment(environment, name, "-m", "tests.conformance", *options)]
+    name = " ".join([f"conformance on CPython {environment.interpreter.version}", *options])
+    return [in_environment(environment, name, "-m", "tests.conformance", "--loop", "sabio", *options)]
+
+
+def conformance_installed(environment: Environment, *options: str) -> list[Check]:
+    """CPython's tests of what `sabio.install()` replaces, with it installed."""
+    return conformance(environment, "--install", *options)
 
 
 def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[Check], list[Check]]:
     """What can run side by side, and what must run alone but for the last check."""
     release, checked = Environment(default), Environment(default, "dev")
-    ends = {min(found, key=SUPPORTED.index), max(found, key=SUPPORTED.index)}
+    oldest, newest = min(found, key=SUPPORTED.index), max(found, key=SUPPORTED.index)
     builds = [build(release, ["run", "test", "lint"]), build(checked, ["run", "test"])]
-    tests: list[list[Check]] = [[*python_checks(release), *conformance(release)], [suite(checked)]]
+    tests: list[list[Check]] = [
+        [*python_checks(release), *conformance(release), *conformance_installed(release)],
+        [suite(checked)],
+    ]
     alone = [lateness(checked)]
     for version, interpreter in found.items():
         if version == default.version:
             continue
         environment = Environment(interpreter, "quick")
         builds.append(build(environment, ["run", "test"]))
-        if version in ends:
+        if version in (oldest, newest):
             tests.append([suite(environment), *conformance(environment)])
             alone.append(lateness(environment))
         else:
-            tests.append([suite_without_stress(environment), *conformance(environment, quick=True)])
+            tests.append([suite_without_stress(environment), *conformance(environment, "--quick")])
+        tests[-1] += conformance_installed(environment, *(() if version == newest else ("--quick",)))
     # A build uses both cores for most of its time, so the builds are spread out: each runs while that is tested
     # which the one before it has made.
     together = [builds[0], *rust_checks(default)]

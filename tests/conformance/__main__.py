@@ -20,6 +20,11 @@ def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("--loop", required=True, help="asyncio, sabio, or MODULE[:CALLABLE] that makes loops")
+    parser.add_argument(
+        "--install",
+        action="store_true",
+        help="call sabio.install() before the suite is imported; only the modules that this is about",
+    )
     parser.add_argument("--before", metavar="CODE", help="run CODE before the suite is imported")
     parser.add_argument("--module", nargs="+", help="only these modules of the suite")
     parser.add_argument("--quick", action="store_true", help="only the modules that matter most")
@@ -34,7 +39,20 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write all outcomes to this file as JSON")
     parser.add_argument("--list", action="store_true", help="print the tests' names and run none")
     parser.add_argument("--verbose", "-v", action="store_true", help="print each outcome, also the passes")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.install and options.loop != "sabio":
+        parser.error("--install is for --loop sabio")
+    return options
+
+
+def expectation_of(options: argparse.Namespace) -> Expectation:
+    """What the loop is known not to pass; with `--install`, together with what its native objects do not."""
+    if options.expected:
+        return Expectation.read(options.expected)
+    files = [EXPECTED_DIRECTORY / f"{options.loop}.toml"]
+    if options.install:
+        files.append(EXPECTED_DIRECTORY / f"{options.loop}-installed.toml")
+    return Expectation.read(*(file for file in files if file.exists()))
 
 
 def main() -> int:
@@ -45,12 +63,14 @@ def main() -> int:
     except binding.SuiteMissing as error:
         print(f"conformance: {sys.executable}: {error}", file=sys.stderr)
         return 3
-    names = options.module or [name for name in available if not options.quick or name in binding.QUICK]
+    names = options.module or binding.default_modules(available, install=options.install, quick=options.quick)
     if unknown := sorted(set(names) - set(available)):
         print(f"conformance: the suite has no {', '.join(unknown)}", file=sys.stderr)
         return 2
 
     factory = binding.LoopFactory(options.loop)
+    if options.install:
+        binding.install(factory)
     if options.before:
         exec(options.before, {})
     cases = binding.load(names, factory, strict=options.strict)
@@ -61,8 +81,7 @@ def main() -> int:
         print(*(case.id for case in cases), f"{len(cases)} tests", sep="\n")
         return 0
 
-    file = options.expected or EXPECTED_DIRECTORY / f"{options.loop}.toml"
-    expectation = Expectation.read(file) if options.expected or file.exists() else Expectation()
+    expectation = expectation_of(options)
 
     def on_outcome(outcome: Outcome) -> None:
         if options.verbose:
@@ -77,7 +96,8 @@ def main() -> int:
         hanging=expectation.hanging,
     )
     outcomes = runner.run(cases, on_outcome)
-    report = Report(options.loop, time.monotonic() - start, outcomes, expectation, whole_modules)
+    name = f"{options.loop}, installed," if options.install else options.loop
+    report = Report(name, time.monotonic() - start, outcomes, expectation, whole_modules)
     if options.out:
         report.write(options.out)
     report.print()

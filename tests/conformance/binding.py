@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +37,33 @@ QUICK = (
     "test_streams",
     "test_taskgroups",
     "test_tasks",
+    "test_timeouts",
+    "test_waitfor",
+)
+
+# What `sabio.install()` puts native objects in the place of, and what uses these objects: the modules of a run with
+# `--install`. The loop's own tests would only be run once more.
+INSTALLED = (
+    "test_context",
+    "test_eager_task_factory",
+    "test_futures",
+    "test_futures2",
+    "test_graph",
+    "test_locks",
+    "test_queues",
+    "test_runners",
+    "test_streams",
+    "test_taskgroups",
+    "test_tasks",
+    "test_threads",
+    "test_timeouts",
+    "test_waitfor",
+)
+QUICK_INSTALLED = (
+    "test_locks",
+    "test_queues",
+    "test_streams",
+    "test_taskgroups",
     "test_timeouts",
     "test_waitfor",
 )
@@ -106,6 +133,15 @@ def suite_modules() -> list[str]:
     return sorted({file.stem for file in Path(directory).glob("test_*.py")} - WINDOWS_ONLY)
 
 
+def default_modules(available: list[str], *, install: bool, quick: bool) -> list[str]:
+    """The modules of a run that names none."""
+    if install:
+        wanted: Collection[str] = QUICK_INSTALLED if quick else INSTALLED
+    else:
+        wanted = QUICK if quick else available
+    return [name for name in available if name in wanted]
+
+
 def load(names: list[str], factory: LoopFactory, *, strict: bool = False) -> list[Case]:
     """All tests of the named modules, bound to the loops that `factory` makes.
 
@@ -117,6 +153,15 @@ def load(names: list[str], factory: LoopFactory, *, strict: bool = False) -> lis
     if not strict:
         _tolerate_loops_without_executor()
     return list(_cases(modules, factory))
+
+
+def install(factory: LoopFactory) -> None:
+    """Makes sabio the asyncio of this process, and so of the suite that it imports."""
+    sabio: Any = importlib.import_module("sabio")  # A run for another loop has no need of it.
+    sabio.install()
+    sabio.EventLoopPolicy._loop_factory = staticmethod(
+        factory
+    )  # They are sabio's loops all the same, but counted.
 
 
 def _replace_default_loop(factory: LoopFactory) -> None:

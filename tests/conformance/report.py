@@ -1,6 +1,7 @@
 """Compares the outcomes of a run with what is expected of the loop, and prints the result.
 
-What a loop is known not to pass stands in `expected/LOOP.toml`:
+What a loop is known not to pass stands in `expected/LOOP.toml`, and what it fails only when it is installed in
+`expected/LOOP-installed.toml`:
 
     [[group]]                       # tests that fail
     reason = "why, in a sentence"
@@ -51,25 +52,29 @@ class Expectation:
     unsupported: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, file: Path) -> Expectation:
-        """Reads `file`, leaving out what is about other versions of Python."""
+    def read(cls, *files: Path) -> Expectation:
+        """Reads all of `files`, leaving out what is about other versions of Python."""
         expectation = cls()
+        for file in files:
+            expectation._add(file)
+        return expectation
+
+    def _add(self, file: Path) -> None:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
         for group in table.pop("group", []):
             if _applies(group):
-                expectation.reasons.update(dict.fromkeys(group["tests"], group["reason"]))
+                self.reasons.update(dict.fromkeys(group["tests"], group["reason"]))
                 if group.get("unsteady"):
-                    expectation.unsteady.update(group["tests"])
+                    self.unsteady.update(group["tests"])
                 if group.get("hang"):
-                    expectation.hanging.update(group["tests"])
+                    self.hanging.update(group["tests"])
         for group in table.pop("unsupported", []):
             if _applies(group):
                 words = [f"{method}(" for method in group.get("methods", [])]
                 words += [f"{argument}=" for argument in group.get("arguments", [])]
-                expectation.unsupported.update(dict.fromkeys(words, group["reason"]))
+                self.unsupported.update(dict.fromkeys(words, group["reason"]))
         if table:
             raise ValueError(f"{file}: unknown tables {', '.join(table)}")
-        return expectation
 
     def reason_for(self, outcome: Outcome) -> str | None:
         """Why this failure is expected, or None if it is not."""
