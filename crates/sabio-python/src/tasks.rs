@@ -53,6 +53,8 @@ fn _set_eager_task_factory(factory: &Bound<'_, PyAny>) {
 
 /// Adds the functions to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(_set_eager_task_factory, module)?)?;
+    // Not for users: it is no part of the module's `__all__`.
+    let set_factory = wrap_pyfunction!(_set_eager_task_factory, module)?;
+    module.setattr("_set_eager_task_factory", set_factory)?;
     module.add_function(wrap_pyfunction!(create_task, module)?)
 }
