@@ -76,6 +76,12 @@ mod _sabio {
         for name in module.index()? {
             names.set_item(&name, module.getattr(name.cast::<pyo3::types::PyString>()?)?)?;
         }
+        // What is not for users is in the module, but not in its index.
+        for (name, value) in module.dict() {
+            if !name.extract::<&str>()?.starts_with("__") {
+                names.set_item(name, value)?;
+            }
+        }
         names.set_item("__all__", module.index()?)?;
         NAMES.set(py, Obj::from(&names));
         Ok(())
