@@ -10,11 +10,11 @@ use std::task::{Context, Poll, Waker};
 
 use pyo3::prelude::*;
 
-use crate::coroutine::visit_waker;
 use crate::ffi::{
     Base, BoundFunction, Class, ClassBuilder, ClassCell, FunctionDef, FunctionDefinition, Obj, ObjCell, Ref,
     Visit,
 };
+use crate::waker::visit_waker;
 
 /// What the timer calls.
 pub(crate) struct Alarm {

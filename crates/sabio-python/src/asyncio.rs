@@ -30,6 +30,8 @@ pub(crate) struct Asyncio {
     pub(crate) format_helpers: Obj,
     pub(crate) logger: Obj,
     pub(crate) get_running_loop: Obj,
+    /// `_get_running_loop`, which gives None where none runs.
+    pub(crate) get_running_loop_or_none: Obj,
     pub(crate) eager_task_factory: Option<Obj>,
     /// Whether task factories get the task's name, or whoever asked them names the task afterwards: the older patch
     /// releases of 3.13 and all of 3.11 and 3.12 do the latter.
@@ -189,6 +191,7 @@ impl Asyncio {
             format_helpers: py.import("asyncio.format_helpers")?.into(),
             logger: py.import("asyncio.log")?.getattr("logger")?.into(),
             get_running_loop: native.getattr("get_running_loop")?.into(),
+            get_running_loop_or_none: native.getattr("_get_running_loop")?.into(),
             eager_task_factory: asyncio.getattr("eager_task_factory").ok().map(Obj::from),
             factories_name_tasks: asyncio
                 .getattr("BaseEventLoop")?

@@ -10,85 +10,22 @@
 
 use std::cell::{Cell, OnceCell};
 use std::future::Future as StdFuture;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::awaiter::Awaiter;
+use crate::begun::{Begin, Begun, BoxFuture, boxed};
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Outcome, Ref, Sent, Visit,
+    Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Outcome, Ref, Sent, Visit,
 };
-use crate::ffi::{local_waker, raise_stop_iteration, waker_target};
+use crate::ffi::{local_waker, raise_stop_iteration};
 use crate::foreign::ForeignWaiter;
 use crate::future_iterator::thrown;
-use crate::task::{self, Task};
-
-/// What a native coroutine runs. An error is set in the interpreter, not carried: results travel in registers.
-pub(crate) type BoxFuture = Pin<Box<dyn StdFuture<Output = Outcome<Obj>>>>;
-
-#[inline]
-fn boxed(future: impl StdFuture<Output = PyResult<Obj>> + 'static) -> BoxFuture {
-    Box::pin(async move { Ok(future.await?) })
-}
-
-/// What a method does when its coroutine is first resumed: see [`create_method`]. Gets the object and the argument.
-pub(crate) type Begin = fn(Python<'_>, &Obj, Option<Obj>) -> PyResult<Begun>;
-
-/// How far a method came at once.
-pub(crate) enum Begun {
-    /// It has finished, with this result.
-    Done(Obj),
-    /// The rest of it.
-    Waits(BoxFuture),
-    /// The rest of it, which awaits Python objects or catches what is thrown.
-    Awaits(Awaiter, BoxFuture),
-}
-
-impl Begun {
-    /// The rest of the method is `future`.
-    #[inline]
-    pub(crate) fn waits(future: impl StdFuture<Output = PyResult<Obj>> + 'static) -> Begun {
-        Begun::Waits(boxed(future))
-    }
-
-    /// The rest of the method is `wait`. It returns `result`, one of CPython's constants: the garbage collector does not
-    /// see it.
-    #[inline]
-    pub(crate) fn waits_then(wait: impl StdFuture<Output = ()> + Unpin + 'static, result: Obj) -> Begun {
-        Begun::Waits(Box::pin(Then { wait, result }))
-    }
-
-    /// As [`Begun::waits`], with an [`Awaiter`].
-    pub(crate) fn awaits<F>(make: impl FnOnce(Awaiter) -> F) -> Begun
-    where
-        F: StdFuture<Output = PyResult<Obj>> + 'static,
-    {
-        let awaiter = Awaiter::default();
-        let future = make(awaiter.clone());
-        Begun::Awaits(awaiter, boxed(future))
-    }
-}
-
-/// The future of [`Begun::waits_then`].
-struct Then<F> {
-    wait: F,
-    result: Obj,
-}
-
-impl<F: StdFuture<Output = ()> + Unpin> StdFuture for Then<F> {
-    type Output = Outcome<Obj>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Obj>> {
-        match Pin::new(&mut self.wait).poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Ok(self.result.clone())),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
+use crate::parked::park_marker;
+use crate::task;
 
 /// What there is to run.
 enum Body {
@@ -118,7 +55,6 @@ pub(crate) struct Coroutine {
 }
 
 static COROUTINE: ClassCell = ClassCell::new();
-static PARKED: Global<Obj> = Global::new();
 
 impl Class for Coroutine {
     const NAME: &'static std::ffi::CStr = c"sabio.Coroutine";
@@ -223,9 +159,7 @@ pub(crate) fn create_with<F>(
 where
     F: StdFuture<Output = PyResult<Obj>> + 'static,
 {
-    let awaiter = Awaiter::default();
-    let future = boxed(make(awaiter.clone()));
-    Ok(Ref::create(py, Coroutine::new(name, future, Some(awaiter), None))?.into_obj())
+    create_awaiting(py, name, None, make)
 }
 
 /// As [`create_with`] and [`create_for`] together.
@@ -238,35 +172,21 @@ pub(crate) fn create_with_for<F>(
 where
     F: StdFuture<Output = PyResult<Obj>> + 'static,
 {
+    create_awaiting(py, name, Some(owner), make)
+}
+
+fn create_awaiting<F>(
+    py: Python<'_>,
+    name: &'static str,
+    owner: Option<Obj>,
+    make: impl FnOnce(Awaiter) -> F,
+) -> PyResult<Obj>
+where
+    F: StdFuture<Output = PyResult<Obj>> + 'static,
+{
     let awaiter = Awaiter::default();
     let future = boxed(make(awaiter.clone()));
-    Ok(Ref::create(py, Coroutine::new(name, future, Some(awaiter), Some(owner)))?.into_obj())
-}
-
-/// Shows the garbage collector the task that an owned waker would wake, if it is one of ours.
-pub(crate) fn visit_waker(visit: &mut Visit<'_>, waker: &Waker) {
-    let _ = visit.waker_of::<Task>(waker) || visit.waker_of::<ForeignWaiter>(waker);
-}
-
-/// Who waits behind a waker: a task of ours, or the future that another task was given.
-pub(crate) fn waker_owner(waker: &Waker) -> Option<Obj> {
-    waker_target::<Task, _>(waker, |task| Some(task.as_obj().clone()))
-        .or_else(|| waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.future()))
-        .flatten()
-}
-
-/// Whether the task that a waker would wake has been cancelled and only has to run to notice it: what asyncio sees at
-/// the future that such a task waits for.
-pub(crate) fn is_doomed(waker: &Waker) -> bool {
-    waker_target::<Task, _>(waker, |task| task.is_interrupted())
-        .or_else(|| waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.is_cancelled()))
-        .unwrap_or(false)
-}
-
-/// Whether `object` is what a native coroutine yields to park the task.
-#[inline]
-pub(crate) fn is_park_marker(object: &Bound<'_, PyAny>) -> bool {
-    PARKED.get(object.py()).is_ok_and(|marker| marker.is(object))
+    Ok(Ref::create(py, Coroutine::new(name, future, Some(awaiter), owner))?.into_obj())
 }
 
 /// Closes the coroutine when its future panics: the future is gone then.
@@ -366,7 +286,7 @@ fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> Outcome<
                     suspend(slf, future);
                     match yielded {
                         Some(yielded) => Ok(Sent::Next(yielded)),
-                        None => Ok(Sent::Next(PARKED.get(py)?.clone())),
+                        None => Ok(Sent::Next(park_marker(py)?)),
                     }
                 }
             }
@@ -500,24 +420,6 @@ fn define(table: &mut MethodTable<Coroutine>) {
         .getter(c"cr_origin", c"None: not tracked.", |_slf, _py| Ok(()));
 }
 
-/// The park marker's class: one instance, without anything.
-pub(crate) struct Parked;
-
-static PARKED_CLASS: ClassCell = ClassCell::new();
-
-impl Class for Parked {
-    const NAME: &'static std::ffi::CStr = c"sabio._Parked";
-    const COLLECTED: bool = false;
-
-    fn cell() -> &'static ClassCell {
-        &PARKED_CLASS
-    }
-
-    fn visit(&self, _visit: &mut Visit<'_>) {}
-
-    fn clear(&self) {}
-}
-
 /// Builds the classes and adds the public one to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -532,9 +434,5 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
             Ok(Obj::from(PyString::new(py, &text)))
         })
         .build(py, &Base::Object)?;
-    crate::foreign::init(py)?;
-    ClassBuilder::<Parked>::new(c"What a native coroutine yields to park its task.")
-        .build(py, &Base::Object)?;
-    PARKED.set(py, Ref::create(py, Parked)?.into_obj());
     module.add("Coroutine", class)
 }

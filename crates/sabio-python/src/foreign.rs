@@ -10,8 +10,8 @@ use std::task::RawWakerVTable;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
+use crate::any_task::RunningLoop;
 use crate::asyncio::asyncio;
-use crate::event_loop::Loop;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, LocalWake, Obj, ObjCell, Ref, Visit, call_method, waker_table,
 };
@@ -20,25 +20,10 @@ use crate::names::names;
 
 /// What the waker of a native coroutine under a foreign task holds.
 pub(crate) struct ForeignWaiter {
-    running: Running,
+    running: RunningLoop,
     /// The future that the task waits for, from when the coroutine has parked.
     future: ObjCell,
     woken: Cell<bool>,
-}
-
-/// The running loop.
-enum Running {
-    Ours(Ref<Loop>),
-    Other(Obj),
-}
-
-impl Running {
-    fn as_obj(&self) -> &Obj {
-        match self {
-            Running::Ours(event_loop) => event_loop.as_obj(),
-            Running::Other(event_loop) => event_loop,
-        }
-    }
 }
 
 static FOREIGN_WAITER: ClassCell = ClassCell::new();
@@ -82,13 +67,8 @@ impl LocalWake for ForeignWaiter {
 impl ForeignWaiter {
     /// A waiter under the running loop. RuntimeError if none runs.
     pub(crate) fn create(py: Python<'_>) -> PyResult<Ref<ForeignWaiter>> {
-        let running = asyncio(py)?.events.bind(py).call_method0("get_running_loop")?;
-        let running = match Ref::<Loop>::downcast(&running) {
-            Some(event_loop) => Running::Ours(event_loop.clone()),
-            None => Running::Other(running.into()),
-        };
         let waiter = ForeignWaiter {
-            running,
+            running: RunningLoop::find(py)?,
             future: ObjCell::new(None),
             woken: Cell::new(false),
         };
@@ -101,12 +81,12 @@ impl ForeignWaiter {
             return Ok(Obj::none(py));
         }
         let future = match &self.running {
-            Running::Ours(event_loop) => {
+            RunningLoop::Ours(event_loop) => {
                 let future = crate::future::create(py, event_loop)?;
                 future.core().blocking().set(true);
                 future.into_obj()
             }
-            Running::Other(event_loop) => {
+            RunningLoop::Other(event_loop) => {
                 let names = names(py)?;
                 let future = call_method(py, event_loop, &names.create_future, &[])?;
                 future.bind(py).setattr(names.blocking.text(py), true)?;

@@ -21,7 +21,7 @@ use crate::future_iterator::{self, Awaited};
 use crate::image;
 use crate::names::names;
 use crate::observer::{Observer, tell_soon};
-use crate::task::Wakeup;
+use crate::wakeup::Wakeup;
 
 /// The data of `sabio.Future`.
 #[derive(Default)]

@@ -8,6 +8,7 @@ mod alarm;
 mod any_task;
 mod asyncio;
 mod awaiter;
+mod begun;
 mod combinators;
 mod coroutine;
 mod event_loop;
@@ -22,12 +23,15 @@ mod idle_signal;
 mod image;
 mod interpreter;
 mod locks;
+mod loop_binding;
 mod names;
 mod observer;
 mod os_error;
+mod parked;
 mod pause;
 mod prompt;
 mod queue;
+mod running_loop;
 mod sleep;
 mod socket_module;
 mod spawn;
@@ -40,6 +44,8 @@ mod timeouts;
 mod timer_handle;
 mod transport;
 mod wait_for;
+mod waker;
+mod wakeup;
 
 /// The native part of sabio. Import `sabio` instead.
 #[pyo3::pymodule]
@@ -98,6 +104,8 @@ mod _sabio {
         crate::future::init(module)?;
         crate::task::init(module)?;
         crate::coroutine::init(module)?;
+        crate::foreign::init(module.py())?;
+        crate::parked::init(module.py())?;
         crate::observer::init(module.py())?;
         crate::transport::init(module)?;
         crate::event_loop::init(module)?;

@@ -8,7 +8,6 @@ use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 
 use crate::asyncio::asyncio;
-use crate::coroutine::is_park_marker;
 use crate::event_loop::errors::exit_or_report;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
@@ -20,7 +19,9 @@ use crate::ffi::{send, set_current};
 use crate::future::{Future, add_callback};
 use crate::future_core::{FutureLike, State, native_core};
 use crate::names::names;
-use crate::task::{Phase, Task, Wakeup, cancel_future};
+use crate::parked::is_park_marker;
+use crate::task::{Phase, Task, cancel_future};
+use crate::wakeup::Wakeup;
 
 /// What a step begins with.
 pub(crate) enum Input {

@@ -14,17 +14,13 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
-use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Current, FunctionDef, FunctionDefinition, LocalWake,
-    MethodTable, Obj, ObjCell,
-};
+use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, Current, LocalWake, MethodTable, Obj, ObjCell};
 use crate::ffi::{Ref, Visit, call_method, call0, call1, waker_table};
 use crate::future::{define_common, iterate};
 use crate::future_core::{FutureCore, FutureLike, State};
 use crate::future_iterator::Awaited;
 use crate::names::names;
 use crate::spawn::{Spawn, adopt};
-use crate::step;
 
 /// Where a task of one of our loops is between two steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -469,29 +465,6 @@ fn define(table: &mut MethodTable<Task>) {
                 Ok(())
             },
         );
-}
-
-/// The callback by which a future that has other callbacks, or that is not ours, wakes a task.
-pub(crate) struct Wakeup;
-
-static WAKEUP: FunctionDefinition = FunctionDefinition::new::<Wakeup>();
-
-impl FunctionDef for Wakeup {
-    const NAME: &'static std::ffi::CStr = c"task_wakeup";
-
-    fn definition() -> &'static FunctionDefinition {
-        &WAKEUP
-    }
-
-    fn call(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<Obj> {
-        // Called by somebody else than a loop of ours (which recognises the callback): in a handle of its own.
-        if let Some(task) = Ref::<Task>::downcast(slf.bind(py))
-            && let Some(event_loop) = task.event_loop()
-        {
-            step::wake(event_loop, task, future.bind(py));
-        }
-        Ok(Obj::none(py))
-    }
 }
 
 /// Builds the class and adds it to the module.

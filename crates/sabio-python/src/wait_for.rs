@@ -20,6 +20,7 @@ use crate::ffi::{
 use crate::names::names;
 use crate::observer::{self, Observe, Observer};
 use crate::timeouts::{Expiry, Timeout, timeout_error};
+use crate::waker::visit_waker;
 
 const WAIT_FOR: Signature<2> = Signature {
     function: "wait_for",
@@ -185,7 +186,7 @@ impl Observe for Release {
     }
 
     fn visit(&self, visit: &mut Visit<'_>) {
-        self.0.visit(&mut |waker| coroutine::visit_waker(visit, waker));
+        self.0.visit(&mut |waker| visit_waker(visit, waker));
     }
 
     fn clear(&self) {}

@@ -15,6 +15,7 @@ use crate::ffi::{
     Ref, Signature, Visit, add_function, call_method,
 };
 use crate::names::names;
+use crate::running_loop::running_loop_if_any;
 
 /// Two futures, and the loops of those that have one.
 pub(crate) struct Chain {
@@ -131,8 +132,7 @@ pub(super) fn chain(source: &Bound<'_, PyAny>, destination: &Bound<'_, PyAny>) -
 
 /// Whether this loop runs on this thread.
 fn is_running_here(py: Python<'_>, event_loop: &Obj) -> PyResult<bool> {
-    let running = asyncio(py)?.events.bind(py).call_method0("_get_running_loop")?;
-    Ok(event_loop.is(&running))
+    Ok(running_loop_if_any(py)?.is_some_and(|running| running.is(event_loop.bind(py))))
 }
 
 /// The destination is done: if it was cancelled, so is the source.

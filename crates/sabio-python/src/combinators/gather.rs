@@ -19,6 +19,7 @@ use crate::ffi::{Args, Obj, ObjCell, Ref, Slot, Visit, add_function, call_method
 use crate::future;
 use crate::names::names;
 use crate::observer::{Observe, Observer, watch};
+use crate::running_loop::running_loop_if_any;
 
 /// What the observer of the children knows.
 struct Gather {
@@ -121,7 +122,7 @@ impl Gather {
 fn surroundings(py: Python<'_>) -> PyResult<(Option<Obj>, Option<Obj>)> {
     #[cfg(Py_3_14)]
     {
-        let event_loop = super::running_loop(py)?;
+        let event_loop = running_loop_if_any(py)?;
         let waiter = match &event_loop {
             Some(event_loop) => awaiting_task(py, event_loop)?,
             None => None,

@@ -37,18 +37,6 @@ fn event_loop_of_caller(py: Python<'_>) -> PyResult<Obj> {
         .into())
 }
 
-/// The running loop, if one runs on this thread.
-#[cfg(Py_3_14)]
-fn running_loop(py: Python<'_>) -> PyResult<Option<Obj>> {
-    if let Some(task) = task::current()
-        && let Some(event_loop) = task.event_loop()
-    {
-        return Ok(Some(event_loop.as_obj().clone()));
-    }
-    let running = asyncio(py)?.events.bind(py).call_method0("_get_running_loop")?;
-    Ok((!running.is_none()).then(|| running.into()))
-}
-
 /// Whom the call graph of 3.14 names as the one who awaits: the current task of this loop. Nobody on older versions,
 /// which have no call graph.
 fn awaiting_task(py: Python<'_>, event_loop: &Obj) -> PyResult<Option<Obj>> {

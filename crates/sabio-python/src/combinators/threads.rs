@@ -6,7 +6,6 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::chain::chain;
 use super::ensure::{ensure, is_coroutine};
-use super::wait::running;
 use crate::asyncio::asyncio;
 use crate::coroutine::create_with_for;
 use crate::ffi::{
@@ -14,6 +13,7 @@ use crate::ffi::{
     context_copy_current,
 };
 use crate::held::hold;
+use crate::running_loop::running_loop;
 
 /// `to_thread(func, /, *args, **kwargs)`: nothing is done before it is awaited.
 fn to_thread(args: Args<'_, '_>) -> PyResult<Obj> {
@@ -37,7 +37,7 @@ fn to_thread(args: Args<'_, '_>) -> PyResult<Obj> {
 
 /// Hands the call to the default executor of the running loop, to be made in a copy of the current context.
 fn submit(py: Python<'_>, positional: &Obj, keywords: &Obj) -> PyResult<Obj> {
-    let event_loop = running(py)?;
+    let event_loop = running_loop(py)?;
     let context = context_copy_current(py)?;
     let run = context.bind(py).getattr("run")?;
     let positional = positional.bind(py).cast::<PyTuple>()?;

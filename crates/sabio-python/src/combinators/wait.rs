@@ -14,12 +14,12 @@ use pyo3::types::{PySet, PyString};
 
 use super::ensure::{is_coroutine, is_future};
 use super::{add_awaiter, awaiting_task, discard_awaiter, outcome};
-use crate::asyncio::asyncio;
-use crate::coroutine::{create_for, visit_waker};
+use crate::coroutine::create_for;
 use crate::ffi::{Args, Obj, ObjCell, Ref, Signature, Slot, Visit, add_function, call_method};
 use crate::names::names;
 use crate::observer::{Observe, Observer, unwatch, watch};
-use crate::task;
+use crate::running_loop::running_loop;
+use crate::waker::visit_waker;
 
 /// When a wait ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,7 +179,7 @@ impl Watch {
     fn begin(&self, py: Python<'_>) -> PyResult<()> {
         let state = &self.0;
         let futures = state.check(py)?;
-        let event_loop = running(py)?;
+        let event_loop = running_loop(py)?;
         if futures.is_empty() {
             return Err(PyAssertionError::new_err("Set of Futures is empty."));
         }
@@ -247,17 +247,6 @@ impl Drop for Watch {
             }
         });
     }
-}
-
-/// The running loop. RuntimeError if none runs.
-pub(super) fn running(py: Python<'_>) -> PyResult<Obj> {
-    if let Some(task) = task::current()
-        && let Some(event_loop) = task.event_loop()
-    {
-        return Ok(event_loop.as_obj().clone());
-    }
-    let running = asyncio(py)?.events.bind(py).call_method0("get_running_loop")?;
-    Ok(running.into())
 }
 
 /// `wait(fs, *, timeout=None, return_when=ALL_COMPLETED)`.

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use super::establish::{log_debug, make_stream, pair, socket_of, take_socket};
 use super::resolve::{Hints, Place, interleave, resolve};
-use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
+use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given};
 use super::{Loop, attempt};
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
@@ -80,11 +80,7 @@ fn parse(args: Args<'_, '_>) -> PyResult<Request> {
         host: given(host),
         port: given(port),
         ssl: given(ssl),
-        hints: Hints {
-            family: or_number(py, family, 0)?,
-            proto: or_number(py, proto, 0)?,
-            flags: or_number(py, flags, 0)?,
-        },
+        hints: Hints::given(py, family, proto, flags, 0)?,
         sock: given(sock),
         local_addr: given(local_addr),
         server_hostname: given(hostname),

@@ -9,7 +9,7 @@ use super::Loop;
 use super::establish::{log_datagrams, make, pair, take_socket};
 use super::resolve::{Hints, UNSPECIFIED};
 use super::socket_file::remove_stale;
-use super::stream_arguments::{given, or_number};
+use super::stream_arguments::given;
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
@@ -78,11 +78,7 @@ impl Request {
             protocol_factory: factory.map_or_else(|| Obj::none(py), Obj::from),
             local_addr: given(local),
             remote_addr: given(remote),
-            hints: Hints {
-                family: or_number(py, family, 0)?,
-                proto: or_number(py, proto, 0)?,
-                flags: or_number(py, flags, 0)?,
-            },
+            hints: Hints::given(py, family, proto, flags, 0)?,
             reuse_port: given(reuse_port),
             allow_broadcast: given(broadcast),
             sock: given(sock),

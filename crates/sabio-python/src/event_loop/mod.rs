@@ -43,7 +43,6 @@ use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
 
 pub(crate) use self::cork::CorkedTransport;
 use crate::asyncio::asyncio;
-use crate::coroutine::visit_waker;
 use crate::ffi::ContextCache;
 use crate::ffi::Outcome;
 use crate::ffi::{
@@ -57,6 +56,7 @@ use crate::task::Task;
 use crate::timeouts::Alarm;
 use crate::transport::datagram::Batches;
 use crate::transport::{Source, Stream};
+use crate::waker::visit_waker;
 
 /// Something to run in the next turn. Every variant is one pointer, so that an item travels in two registers.
 pub(crate) enum Ready {

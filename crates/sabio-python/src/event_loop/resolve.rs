@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use sabio_reactor::socket::Address;
 
 use super::Loop;
+use super::stream_arguments::or_number;
 use crate::awaiter::Awaiter;
 use crate::ffi::{Obj, Ref};
 use crate::names::names;
@@ -38,6 +39,23 @@ pub(super) struct Hints {
     pub(super) family: Obj,
     pub(super) proto: Obj,
     pub(super) flags: Obj,
+}
+
+impl Hints {
+    /// The arguments `family`, `proto` and `flags` of a user, with the defaults of asyncio where none is given.
+    pub(super) fn given(
+        py: Python<'_>,
+        family: Option<&Bound<'_, PyAny>>,
+        proto: Option<&Bound<'_, PyAny>>,
+        flags: Option<&Bound<'_, PyAny>>,
+        default_flags: i32,
+    ) -> PyResult<Hints> {
+        Ok(Hints {
+            family: or_number(py, family, UNSPECIFIED)?,
+            proto: or_number(py, proto, 0)?,
+            flags: or_number(py, flags, default_flags)?,
+        })
+    }
 }
 
 /// One line of the answer of `getaddrinfo`.

@@ -11,8 +11,9 @@ use crate::ffi::{Args, BoundFunction, MethodTable, Obj, Ref, Signature};
 use crate::ffi::{Captured, Outcome, double};
 use crate::handle::{Handle, Kind};
 use crate::names::names;
-use crate::task::{Task, Wakeup};
+use crate::task::Task;
 use crate::timer_handle::TimerHandle;
+use crate::wakeup::Wakeup;
 
 /// The arguments of a scheduling call.
 struct Call<'b, 'a, 'py> {

@@ -9,7 +9,7 @@ use super::Loop;
 use super::attempt::bind_error;
 use super::resolve::{Hints, INTERNET, INTERNET_6, Info, Place, resolve};
 use super::server::{Server, stop_serving};
-use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given, or_number};
+use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given};
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
@@ -86,11 +86,7 @@ fn parse(args: Args<'_, '_>) -> PyResult<Request> {
         protocol_factory: factory.map_or_else(|| Obj::none(py), Obj::from),
         host: given(host),
         port: given(port),
-        hints: Hints {
-            family: or_number(py, family, 0)?,
-            proto: or_number(py, None, 0)?,
-            flags: or_number(py, flags, PASSIVE)?,
-        },
+        hints: Hints::given(py, family, None, flags, PASSIVE)?,
         sock: given(sock),
         backlog: backlog.map_or(Ok(100), |backlog| backlog.extract())?,
         ssl: given(ssl),

@@ -8,7 +8,8 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 
 use super::PublicClass;
-use crate::coroutine::{self, Begin, Begun};
+use crate::begun::{Begin, Begun};
+use crate::coroutine;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Sent, Visit, call_method,
 };

@@ -8,14 +8,16 @@ use pyo3::types::{PyDict, PyTuple};
 use sabio_sync::BarrierState;
 
 use super::async_with::finished;
-use super::binding::{self, LoopBinding, LoopBound};
 use super::{PublicClass, asyncio_error, describe, only_parameter, owner_as, whole_number};
 use crate::awaiter::Awaiter;
-use crate::coroutine::{self, Begun, is_doomed, visit_waker};
+use crate::begun::Begun;
+use crate::coroutine;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit, call_method,
 };
+use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::names::names;
+use crate::waker::{is_doomed, visit_waker};
 
 /// The data of `sabio.Barrier`.
 pub(crate) struct Barrier {
@@ -50,7 +52,7 @@ impl Class for Barrier {
     }
 
     fn clear(&self) {
-        self.binding.clear();
+        self.binding.set(None);
     }
 }
 
@@ -95,7 +97,7 @@ fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<B
     let barrier = owner_as::<Barrier>(py, owner)?;
     let state = barrier.state()?.clone();
     if state.parties() > 1 {
-        barrier.binding.bind(py, owner)?;
+        barrier.binding.bind(owner)?;
     }
     Ok(Begun::awaits(|awaiter| async move {
         let passed = state.wait(&awaiter).await?;
@@ -162,7 +164,7 @@ fn repr(slf: &Ref<Barrier>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn define(table: &mut MethodTable<Barrier>) {
-    binding::define(table);
+    loop_binding::define(table);
     table
         .fast_noargs(
             c"wait",

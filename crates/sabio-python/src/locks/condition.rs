@@ -11,16 +11,18 @@ use pyo3::types::{PyDict, PyTuple};
 use sabio_sync::{Catch, Monitor};
 
 use super::async_with::{self, Acquirable};
-use super::binding::{self, LoopBinding, LoopBound};
 use super::lock::{self, Lock, as_plain, not_acquired};
 use super::{PublicClass, describe, only_parameter, owner_as, waiter, whole_number, with_waiters};
 use crate::awaiter::Awaiter;
-use crate::coroutine::{self, Begin, Begun, is_doomed, visit_waker};
+use crate::begun::{Begin, Begun};
+use crate::coroutine;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, ObjCell, Ref, Signature, Visit,
     call_method, call0,
 };
+use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::names::names;
+use crate::waker::{is_doomed, visit_waker};
 
 /// The data of `sabio.Condition`.
 pub(crate) struct Condition {
@@ -48,7 +50,7 @@ impl Class for Condition {
     }
 
     fn clear(&self) {
-        self.binding.clear();
+        self.binding.set(None);
         self.lock.set(None);
     }
 }
@@ -223,9 +225,9 @@ fn ask_predicate(py: Python<'_>, predicate: &Obj) -> PyResult<Option<Obj>> {
 fn prepare(py: Python<'_>, owner: &Obj, condition: &Ref<Condition>) -> PyResult<Obj> {
     let lock = condition.lock()?;
     check_locked(is_locked(py, &lock)?)?;
-    condition.binding.bind(py, owner)?;
+    condition.binding.bind(owner)?;
     if let Some(plain) = as_plain(py, &lock) {
-        plain.binding().bind(py, &lock)?;
+        plain.binding().bind(&lock)?;
     }
     Ok(lock)
 }
@@ -372,7 +374,7 @@ fn repr(slf: &Ref<Condition>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn define(table: &mut MethodTable<Condition>) {
-    binding::define(table);
+    loop_binding::define(table);
     async_with::define(table);
     table
         .fast_noargs(c"acquire", c"acquire($self, /)\n--\n\nWait until the lock is free and take it.", acquire)

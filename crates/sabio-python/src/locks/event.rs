@@ -2,10 +2,12 @@
 
 use pyo3::prelude::*;
 
-use super::binding::{self, LoopBinding, LoopBound};
 use super::{PublicClass, describe, only_parameter, owner_as, waiter, with_waiters};
-use crate::coroutine::{self, Begun, is_doomed, visit_waker};
+use crate::begun::Begun;
+use crate::coroutine;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
+use crate::loop_binding::{self, LoopBinding, LoopBound};
+use crate::waker::{is_doomed, visit_waker};
 
 /// The data of `sabio.Event`.
 pub(crate) struct Event {
@@ -30,7 +32,7 @@ impl Class for Event {
     }
 
     fn clear(&self) {
-        self.binding.clear();
+        self.binding.set(None);
     }
 }
 
@@ -45,7 +47,7 @@ fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<B
     if event.state.is_set() {
         return Ok(Begun::Done(true.into_obj(py)?));
     }
-    event.binding.bind(py, owner)?;
+    event.binding.bind(owner)?;
     Ok(Begun::waits_then(event.state.wait(), true.into_obj(py)?))
 }
 
@@ -56,7 +58,7 @@ fn repr(slf: &Ref<Event>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn define(table: &mut MethodTable<Event>) {
-    binding::define(table);
+    loop_binding::define(table);
     table
         .fast_noargs(
             c"wait",

@@ -5,10 +5,12 @@ use pyo3::prelude::*;
 use sabio_sync::NotAcquired;
 
 use super::async_with::{self, Acquirable};
-use super::binding::{self, LoopBinding, LoopBound};
 use super::{PublicClass, describe, only_parameter, owner_as, waiter, with_waiters};
-use crate::coroutine::{self, Begin, Begun, is_doomed, visit_waker};
+use crate::begun::{Begin, Begun};
+use crate::coroutine;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
+use crate::loop_binding::{self, LoopBinding, LoopBound};
+use crate::waker::{is_doomed, visit_waker};
 
 /// The data of `sabio.Lock`.
 pub(crate) struct Lock {
@@ -33,7 +35,7 @@ impl Class for Lock {
     }
 
     fn clear(&self) {
-        self.binding.clear();
+        self.binding.set(None);
     }
 }
 
@@ -89,7 +91,7 @@ fn begin(py: Python<'_>, owner: &Obj) -> PyResult<Option<sabio_sync::AcquireLock
     if lock.state.try_acquire() {
         return Ok(None);
     }
-    lock.binding.bind(py, owner)?;
+    lock.binding.bind(owner)?;
     Ok(Some(lock.state.acquire()))
 }
 
@@ -137,7 +139,7 @@ fn repr(slf: &Ref<Lock>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn define(table: &mut MethodTable<Lock>) {
-    binding::define(table);
+    loop_binding::define(table);
     async_with::define(table);
     table
         .fast_noargs(

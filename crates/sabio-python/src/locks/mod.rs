@@ -6,7 +6,6 @@
 
 mod async_with;
 mod barrier;
-mod binding;
 mod condition;
 mod event;
 mod lock;
@@ -17,7 +16,6 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::asyncio::asyncio;
 use crate::ffi::{Class, Global, Obj, Ref};
 
 /// The public class of a core.
@@ -153,12 +151,6 @@ fn asyncio_error(py: Python<'_>, name: &str, message: &str) -> PyErr {
         Ok(error) => PyErr::from_value(error),
         Err(error) => error,
     }
-}
-
-/// The loop that runs on this thread, if one does.
-fn running_loop(py: Python<'_>) -> PyResult<Option<Obj>> {
-    let running = asyncio(py)?.events.bind(py).call_method0("_get_running_loop")?;
-    Ok((!running.is_none()).then(|| running.into()))
 }
 
 /// Builds the classes and adds the public ones to the module.

@@ -9,10 +9,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::async_with::{self, Acquirable};
-use super::binding::{self, LoopBinding, LoopBound};
 use super::{PublicClass, describe, only_parameter, owner_as, waiter, whole_number, with_waiters};
-use crate::coroutine::{self, Begin, Begun, is_doomed, visit_waker};
+use crate::begun::{Begin, Begun};
+use crate::coroutine;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
+use crate::loop_binding::{self, LoopBinding, LoopBound};
+use crate::waker::{is_doomed, visit_waker};
 
 /// The data of `sabio.Semaphore`.
 pub(crate) struct Semaphore {
@@ -39,7 +41,7 @@ impl Class for Semaphore {
     }
 
     fn clear(&self) {
-        self.binding.clear();
+        self.binding.set(None);
     }
 }
 
@@ -88,7 +90,7 @@ fn begin(py: Python<'_>, owner: &Obj) -> PyResult<Option<sabio_sync::AcquireSema
     if semaphore.state.try_acquire() {
         return Ok(None);
     }
-    semaphore.binding.bind(py, owner)?;
+    semaphore.binding.bind(owner)?;
     Ok(Some(semaphore.state.acquire()))
 }
 
@@ -147,7 +149,7 @@ fn repr(slf: &Ref<Semaphore>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn define(table: &mut MethodTable<Semaphore>) {
-    binding::define(table);
+    loop_binding::define(table);
     async_with::define(table);
     table
         .fast_noargs(

@@ -4,8 +4,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use sabio_sync::WaitQueue;
 
-use crate::coroutine::is_doomed;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Obj, Ref, Visit};
+use crate::waker::is_doomed;
 
 /// One task that waits, at the moment when somebody looked.
 struct Waiter {

@@ -7,9 +7,9 @@ use sabio_sync::WaitQueue;
 
 use super::Queue;
 use super::items::deque;
-use crate::coroutine::waker_owner;
 use crate::ffi::{MethodTable, Obj, Ref, call_method};
 use crate::names::names;
+use crate::waker::waker_owner;
 
 /// `<Queue at 0x... maxsize=0>`.
 pub(super) fn repr(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {

@@ -11,11 +11,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyWeakrefMethods, PyWeakrefReference};
 use sabio_sync::Store;
 
-use super::binding::LoopBinding;
 use super::limit::Limit;
 use super::overrides::{Method, Overrides};
 use super::pending::Pending;
 use crate::ffi::{Global, LocalQueue, NativeFunction, Obj, ObjCell, Visit, call_method};
+use crate::loop_binding::LoopBinding;
 use crate::names::names;
 
 /// The order of the items.
@@ -379,6 +379,6 @@ impl Store for Items {
 
     #[inline]
     fn before_waiting(&self) -> PyResult<()> {
-        self.event_loop.check(|py| self.itself(py))
+        self.event_loop.bind_as(|py| self.itself(py))
     }
 }

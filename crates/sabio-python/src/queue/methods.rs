@@ -9,7 +9,8 @@ use super::errors::{get_error, put_error, wait_error};
 use super::overrides::Method;
 use super::pending::Ticket;
 use super::{Queue, State};
-use crate::coroutine::{self, Begun};
+use crate::begun::Begun;
+use crate::coroutine;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, call_method};
 use crate::names::names;
 
@@ -112,7 +113,7 @@ fn join(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
     coroutine::create_for(py, "Queue.join", slf.as_obj().clone(), async move {
         if state.unfinished() > 0 {
             let items = state.store();
-            items.join_loop.check(|py| items.itself(py))?;
+            items.join_loop.bind_as(|py| items.itself(py))?;
             state.join().await;
         }
         Ok(none)

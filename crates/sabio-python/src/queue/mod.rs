@@ -9,7 +9,6 @@
 //! coroutines own it, and the garbage collector sees everything through the two.
 
 mod attributes;
-mod binding;
 mod errors;
 mod items;
 mod limit;
@@ -23,8 +22,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 
-use crate::coroutine::{is_doomed, visit_waker};
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, Obj, Ref, Visit};
+use crate::waker::{is_doomed, visit_waker};
 use items::{Items, Kind};
 
 /// The rules and the items of a queue.

@@ -8,8 +8,8 @@ use pyo3::exceptions::{PyAssertionError, PyConnectionResetError};
 use pyo3::prelude::*;
 use sabio_sync::Waiters;
 
-use crate::coroutine::visit_waker;
 use crate::ffi::{Obj, ObjCell, Visit};
+use crate::waker::visit_waker;
 
 /// Whether writing is paused, and who waits for its end.
 #[derive(Default)]

@@ -11,9 +11,9 @@ use super::protocol::StreamReaderProtocol;
 use super::reader::DEFAULT_LIMIT;
 use super::stream_reader::StreamReader;
 use super::writer::StreamWriter;
-use crate::asyncio::asyncio;
 use crate::coroutine::create_with;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Obj, ObjCell, Ref, Visit};
+use crate::running_loop::running_loop;
 
 /// What makes the protocols of a server, or gives the one of a client.
 enum Factory {
@@ -115,14 +115,6 @@ impl Place {
             .call_method(self.method, args, keywords)?
             .into())
     }
-}
-
-fn running_loop(py: Python<'_>) -> PyResult<Obj> {
-    Ok(asyncio(py)?
-        .events
-        .bind(py)
-        .call_method0("get_running_loop")?
-        .into())
 }
 
 /// Connects: `(reader, writer)`.

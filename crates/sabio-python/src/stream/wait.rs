@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Waker};
 
 use pyo3::prelude::*;
 
-use crate::coroutine::visit_waker;
 use crate::ffi::{Obj, Visit, call_method};
 use crate::names::names;
+use crate::waker::visit_waker;
 
 /// Who waits.
 #[derive(Default)]

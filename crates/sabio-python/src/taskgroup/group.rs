@@ -10,12 +10,12 @@ use sabio_sync::Waiters;
 use super::TaskGroup;
 use crate::any_task::{self, RunningLoop};
 use crate::combinators::{add_awaiter, discard_awaiter};
-use crate::coroutine::visit_waker;
 use crate::event_loop::Loop;
 use crate::ffi::{Obj, ObjCell, Ref, Slot, Visit, call_method};
 use crate::future_core::{State, native_core};
 use crate::names::names;
 use crate::observer::{self, Observe, Observer};
+use crate::waker::visit_waker;
 
 /// What a group knows. All flags are asyncio's.
 #[derive(Default)]

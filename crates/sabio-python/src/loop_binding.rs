@@ -4,6 +4,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::ffi::{Class, MethodTable, Obj, ObjCell, Ref, Visit};
+use crate::running_loop::running_loop_if_any;
 use crate::task;
 
 /// The loop of an object that tasks wait for, once one has waited.
@@ -11,23 +12,39 @@ use crate::task;
 pub(crate) struct LoopBinding(ObjCell);
 
 impl LoopBinding {
+    /// The loop, if anybody has waited.
+    pub(crate) fn get(&self) -> Option<Obj> {
+        self.0.get()
+    }
+
+    /// Says which loop it is.
+    pub(crate) fn set(&self, event_loop: Option<Obj>) {
+        self.0.set(event_loop);
+    }
+
     /// Binds `owner` to the running loop. RuntimeError if it is bound to another one.
     #[inline]
-    pub(crate) fn bind(&self, py: Python<'_>, owner: &Obj) -> PyResult<()> {
+    pub(crate) fn bind(&self, owner: &Obj) -> PyResult<()> {
+        self.bind_as(|_| Ok(owner.clone()))
+    }
+
+    /// As [`bind`](Self::bind); `owner` gives the object, for the error.
+    #[inline]
+    pub(crate) fn bind_as(&self, owner: impl FnOnce(Python<'_>) -> PyResult<Obj>) -> PyResult<()> {
         if let Some(task) = task::current()
             && let Some(event_loop) = task.event_loop()
         {
-            return self.check(py, owner, event_loop.as_obj());
+            return self.check(event_loop.as_obj(), owner);
         }
-        match super::running_loop(py)? {
-            Some(event_loop) => self.check(py, owner, &event_loop),
+        Python::attach(|py| match running_loop_if_any(py)? {
+            Some(event_loop) => self.check(&event_loop, owner),
             // Nobody can wait without a loop: whoever tries hears of it there.
             None => Ok(()),
-        }
+        })
     }
 
     #[inline]
-    fn check(&self, py: Python<'_>, owner: &Obj, event_loop: &Obj) -> PyResult<()> {
+    fn check(&self, event_loop: &Obj, owner: impl FnOnce(Python<'_>) -> PyResult<Obj>) -> PyResult<()> {
         let bound = self.0.as_ptr();
         if std::ptr::eq(bound, event_loop.as_ptr()) {
             return Ok(());
@@ -36,20 +53,16 @@ impl LoopBinding {
             self.0.set(Some(event_loop.clone()));
             return Ok(());
         }
-        Err(PyRuntimeError::new_err(format!(
-            "{} is bound to a different event loop",
-            owner.bind(py).repr()?
-        )))
+        Python::attach(|py| {
+            let text = owner(py)?.bind(py).repr()?;
+            let message = format!("{text} is bound to a different event loop");
+            Err(PyRuntimeError::new_err(message))
+        })
     }
 
     /// Shows the loop to the garbage collector.
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
         visit.slot(&self.0);
-    }
-
-    /// Forgets the loop.
-    pub(crate) fn clear(&self) {
-        self.0.set(None);
     }
 }
 
@@ -64,9 +77,9 @@ pub(crate) fn define<T: LoopBound>(table: &mut MethodTable<T>) {
     table.attribute(
         c"_loop",
         c"The loop under which somebody first had to wait, or None.",
-        |slf: &Ref<T>, _py| Ok(slf.binding().0.get()),
+        |slf: &Ref<T>, _py| Ok(slf.binding().get()),
         |slf, value| {
-            slf.binding().0.set((!value.is_none()).then(|| Obj::from(value)));
+            slf.binding().set((!value.is_none()).then(|| Obj::from(value)));
             Ok(())
         },
     );

@@ -1,0 +1,27 @@
+//! Who waits behind a waker that a primitive of ours holds: a task of ours, or somebody else's (see `foreign`).
+
+use std::task::Waker;
+
+use crate::ffi::{Obj, Visit, waker_target};
+use crate::foreign::ForeignWaiter;
+use crate::task::Task;
+
+/// Shows the garbage collector the task that an owned waker would wake, if it is one of ours.
+pub(crate) fn visit_waker(visit: &mut Visit<'_>, waker: &Waker) {
+    let _ = visit.waker_of::<Task>(waker) || visit.waker_of::<ForeignWaiter>(waker);
+}
+
+/// Who waits behind a waker: a task of ours, or the future that another task was given.
+pub(crate) fn waker_owner(waker: &Waker) -> Option<Obj> {
+    waker_target::<Task, _>(waker, |task| Some(task.as_obj().clone()))
+        .or_else(|| waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.future()))
+        .flatten()
+}
+
+/// Whether the task that a waker would wake has been cancelled and only has to run to notice it: what asyncio sees at
+/// the future that such a task waits for.
+pub(crate) fn is_doomed(waker: &Waker) -> bool {
+    waker_target::<Task, _>(waker, |task| task.is_interrupted())
+        .or_else(|| waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.is_cancelled()))
+        .unwrap_or(false)
+}
