@@ -20,6 +20,7 @@ mod read;
 mod shared;
 mod stream;
 mod tcp;
+mod tls;
 mod unix;
 mod write;
 

@@ -1,0 +1,192 @@
+//! The engine of a TLS connection: everything about TLS but the transport. Bytes from the peer go in, bytes for the peer
+//! come out, and no socket is known here.
+//!
+//! Every engine is made of the `ssl.SSLObject` that the user's context gives, so whatever the context is set to (client
+//! certificates, ALPN, callbacks, sessions) holds, and the handshake is always that object's: the checks of names and
+//! certificates, the callbacks and the exceptions are those of `ssl`. Which engine serves a connection is decided when it
+//! is made, or by the environment variable `SABIO_TLS_ENGINE`.
+//!
+//! Called by the transport beside it, on the loop's thread. Callbacks of the context (SNI, key log) run inside of any of
+//! these functions and may do anything, so the caller holds no borrow of its own state meanwhile.
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::portable::Portable;
+use crate::ffi::{Obj, Visit};
+
+/// The environment variable that forces an engine.
+const FORCED: &str = "SABIO_TLS_ENGINE";
+
+/// How far the handshake or the shutdown has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// It is finished.
+    Done,
+    /// It needs more from the peer.
+    Blocked,
+}
+
+/// What came of a read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Read {
+    /// So many bytes, not 0.
+    Data(usize),
+    /// It needs more from the peer.
+    Blocked,
+    /// The peer has said that it sends no more (`close_notify`).
+    CloseNotify,
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Write {
+    /// So many bytes were taken, not 0.
+    Wrote(usize),
+    /// It needs something from the peer first.
+    Blocked,
+}
+
+/// Bytes for the peer, as the engine has them.
+pub(crate) enum Outgoing<'a, 'py> {
+    /// An object of the interpreter's, which can be queued without a copy.
+    Bytes(&'a Bound<'py, PyBytes>),
+    /// Memory of the engine's.
+    #[allow(dead_code, reason = "what engines with memory of their own lend")]
+    Memory(&'a [u8]),
+}
+
+impl Outgoing<'_, '_> {
+    /// The bytes, at least one.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Outgoing::Bytes(bytes) => bytes.as_bytes(),
+            Outgoing::Memory(memory) => memory,
+        }
+    }
+}
+
+/// One side of a TLS connection.
+pub(crate) enum Engine {
+    /// See [`Portable`].
+    Portable(Portable),
+}
+
+impl Engine {
+    /// The engine for a new connection. `server_hostname` is what the peer's certificate must be valid for, on the
+    /// client's side.
+    ///
+    /// # Errors
+    /// Those of the context's `wrap_bio()`; ValueError or RuntimeError for a `SABIO_TLS_ENGINE` that names no engine
+    /// that there is.
+    pub(crate) fn new(
+        py: Python<'_>,
+        sslcontext: &Bound<'_, PyAny>,
+        server_side: bool,
+        server_hostname: Option<&Obj>,
+    ) -> PyResult<Engine> {
+        let portable = || Portable::new(py, sslcontext, server_side, server_hostname).map(Engine::Portable);
+        match std::env::var_os(FORCED) {
+            None => portable(),
+            Some(name) if name == "portable" => portable(),
+            Some(name) if name == "libssl" => Err(PyRuntimeError::new_err(format!(
+                "{FORCED} asks for an engine that is not available: 'libssl'"
+            ))),
+            Some(name) => Err(PyValueError::new_err(format!(
+                "{FORCED} must be 'portable' or 'libssl', not '{}'",
+                name.display()
+            ))),
+        }
+    }
+
+    /// Takes bytes that the peer has sent.
+    ///
+    /// # Errors
+    /// MemoryError.
+    pub(crate) fn feed(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        match self {
+            Engine::Portable(engine) => engine.feed(py, data),
+        }
+    }
+
+    /// How many bytes of the peer's were fed that the engine has not looked at yet.
+    pub(crate) fn incoming_size(&self, py: Python<'_>) -> PyResult<usize> {
+        match self {
+            Engine::Portable(engine) => engine.incoming_size(py),
+        }
+    }
+
+    /// Goes on with the handshake.
+    ///
+    /// # Errors
+    /// Those of `SSLObject.do_handshake()`, `ssl.SSLCertVerificationError` among them. There may be an alert for the peer
+    /// in what is outgoing then.
+    pub(crate) fn handshake(&self, py: Python<'_>) -> PyResult<Progress> {
+        match self {
+            Engine::Portable(engine) => engine.handshake(py),
+        }
+    }
+
+    /// Decrypts what was fed, at most one record (16 KiB) a call. `into` is not empty.
+    ///
+    /// # Errors
+    /// `ssl.SSLError` as `SSLObject.read()` raises it.
+    pub(crate) fn read(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<Read> {
+        match self {
+            Engine::Portable(engine) => engine.read(py, into),
+        }
+    }
+
+    /// Encrypts data, which is not empty, for the peer.
+    ///
+    /// # Errors
+    /// `ssl.SSLError` as `SSLObject.write()` raises it.
+    pub(crate) fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<Write> {
+        match self {
+            Engine::Portable(engine) => engine.write(py, data),
+        }
+    }
+
+    /// Tells the peer that nothing more comes (`close_notify`), and waits until the peer says the same.
+    ///
+    /// # Errors
+    /// `ssl.SSLError` as `SSLObject.unwrap()` raises it.
+    pub(crate) fn shutdown(&self, py: Python<'_>) -> PyResult<Progress> {
+        match self {
+            Engine::Portable(engine) => engine.shutdown(py),
+        }
+    }
+
+    /// How many bytes there are for the peer.
+    pub(crate) fn outgoing_size(&self, py: Python<'_>) -> PyResult<usize> {
+        match self {
+            Engine::Portable(engine) => engine.outgoing_size(py),
+        }
+    }
+
+    /// Gives everything there is for the peer to `take`, in one piece, and forgets it; `take` is not called when there is
+    /// nothing. `take` sends or keeps the bytes, all of them, and runs no Python code.
+    ///
+    /// # Errors
+    /// MemoryError, before `take` is called.
+    pub(crate) fn take_outgoing(&self, py: Python<'_>, take: impl FnOnce(Outgoing<'_, '_>)) -> PyResult<()> {
+        match self {
+            Engine::Portable(engine) => engine.take_outgoing(py, take),
+        }
+    }
+
+    /// The `ssl.SSLObject`.
+    pub(crate) fn ssl_object(&self) -> &Obj {
+        match self {
+            Engine::Portable(engine) => engine.ssl_object(),
+        }
+    }
+
+    /// Shows what it owns to the garbage collector.
+    pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
+        match self {
+            Engine::Portable(engine) => engine.visit(visit),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! TLS: the transport that stands between an application's protocol and a transport that carries bytes.
+//!
+//! `engine` is TLS without a socket, behind one interface for all engines: `portable` drives the `ssl` module by what it
+//! documents. `module` is what is taken from that module.
+#![allow(dead_code, unused_imports)]
+
+mod engine;
+mod module;
+mod portable;
