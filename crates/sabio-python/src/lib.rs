@@ -25,6 +25,7 @@ mod interpreter;
 mod locks;
 mod loop_binding;
 mod names;
+mod native_coroutine;
 mod observer;
 mod os_error;
 mod parked;

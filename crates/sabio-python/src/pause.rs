@@ -5,15 +5,11 @@
 
 use std::cell::Cell;
 
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
-use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Kept, MethodTable, Obj, Outcome, Ref, Sent, Visit,
-    raise_stop_iteration,
-};
-use crate::future_iterator::thrown;
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Kept, Obj, Outcome, Ref, Sent, Visit};
+use crate::native_coroutine::{NativeCoroutine, define, repr, reused, warn_never_awaited};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -61,28 +57,45 @@ pub(crate) fn create(py: Python<'_>) -> Outcome<Obj> {
     Ok(pause.into_obj())
 }
 
-#[inline]
-fn resume(slf: &Ref<Pause>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
-    match slf.life.get() {
-        Life::Created if value.is_some_and(|value| !value.bind(py).is_none()) => {
-            Err(PyTypeError::new_err("can't send non-None value to a just-started coroutine").into())
-        }
-        Life::Created => {
-            slf.life.set(Life::Suspended);
-            Ok(Sent::Next(Obj::none(py)))
-        }
-        Life::Suspended => {
-            slf.life.set(Life::Closed);
-            KEPT.keep(slf);
-            Ok(Sent::Return(Obj::none(py)))
-        }
-        Life::Closed => Err(reused().into()),
+impl NativeCoroutine for Pause {
+    fn name(&self) -> &'static str {
+        "sleep"
     }
-}
 
-#[cold]
-fn reused() -> PyErr {
-    PyRuntimeError::new_err("cannot reuse already awaited coroutine")
+    #[inline]
+    fn resume(slf: &Ref<Pause>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
+        match slf.life.get() {
+            Life::Created if value.is_some_and(|value| !value.bind(py).is_none()) => {
+                Err(PyTypeError::new_err("can't send non-None value to a just-started coroutine").into())
+            }
+            Life::Created => {
+                slf.life.set(Life::Suspended);
+                Ok(Sent::Next(Obj::none(py)))
+            }
+            Life::Suspended => {
+                slf.life.set(Life::Closed);
+                KEPT.keep(slf);
+                Ok(Sent::Return(Obj::none(py)))
+            }
+            Life::Closed => Err(reused().into()),
+        }
+    }
+
+    fn throw(slf: &Ref<Pause>, _py: Python<'_>, error: PyErr) -> PyResult<Sent> {
+        match slf.life.replace(Life::Closed) {
+            Life::Closed => Err(reused()),
+            Life::Created | Life::Suspended => Err(error),
+        }
+    }
+
+    fn close(slf: &Ref<Pause>, _py: Python<'_>) -> PyResult<()> {
+        slf.life.set(Life::Closed);
+        Ok(())
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.life.get() == Life::Suspended
+    }
 }
 
 /// `await`: RuntimeError if somebody else is at it.
@@ -94,49 +107,9 @@ fn awaited(slf: &Ref<Pause>, _py: Python<'_>) -> PyResult<Obj> {
     }
 }
 
-fn throw(slf: &Ref<Pause>, args: Args<'_, '_>) -> PyResult<Obj> {
-    let error = thrown(args)?;
-    match slf.life.replace(Life::Closed) {
-        Life::Closed => Err(reused()),
-        Life::Created | Life::Suspended => Err(error),
-    }
-}
-
 fn finalize(slf: &Ref<Pause>, py: Python<'_>) -> PyResult<()> {
     slf.life.set(Life::Closed);
-    PyErr::warn(
-        py,
-        &py.get_type::<PyRuntimeWarning>(),
-        c"coroutine 'sleep' was never awaited",
-        1,
-    )
-}
-
-fn define(table: &mut MethodTable<Pause>) {
-    table
-        .fast_onearg(c"send", c"send($self, value, /)\n--\n\nResume the coroutine.", |slf, value| {
-            let py = value.py();
-            match resume(slf, py, Some(&Obj::from(value)))? {
-                Sent::Next(object) => Ok(object),
-                Sent::Return(object) => Err(raise_stop_iteration(py, &object)),
-            }
-        })
-        .method(
-            c"throw",
-            c"throw($self, typ, val=None, tb=None, /)\n--\n\nRaise an exception in the coroutine: it is cancelled.",
-            throw,
-        )
-        .noargs(c"close", c"close($self, /)\n--\n\nCancel the coroutine.", |slf, _py| {
-            slf.life.set(Life::Closed);
-            Ok(())
-        })
-        .getter(c"__name__", c"The name of the function.", |_slf, py| Ok(Obj::from(PyString::intern(py, "sleep"))))
-        .getter(c"__qualname__", c"The name of the function.", |_slf, py| Ok(Obj::from(PyString::intern(py, "sleep"))))
-        .getter(c"cr_running", c"Whether the coroutine is being resumed.", |_slf, _py| Ok(false))
-        .getter(c"cr_suspended", c"Whether the coroutine waits.", |slf, _py| Ok(slf.life.get() == Life::Suspended))
-        .getter(c"cr_await", c"None: nothing is awaited.", |_slf, _py| Ok(()))
-        .getter(c"cr_frame", c"None: a native coroutine has no Python frame.", |_slf, _py| Ok(()))
-        .getter(c"cr_origin", c"None: not tracked.", |_slf, _py| Ok(()));
+    warn_never_awaited(py, slf.name())
 }
 
 /// Builds the class.
@@ -144,13 +117,10 @@ pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
     ClassBuilder::<Pause>::new(c"The coroutine of sleep(0); await it.")
         .members(define)
         .awaitable(awaited)
-        .resumable(resume)
+        .resumable(Pause::resume)
         .finalizer(finalize)
         .weakrefs()
-        .repr(|slf, py| {
-            let text = format!("<coroutine object sleep at {:p}>", slf.as_obj().as_ptr());
-            Ok(Obj::from(PyString::new(py, &text)))
-        })
+        .repr(repr)
         .build(py, &Base::Object)?;
     Ok(())
 }

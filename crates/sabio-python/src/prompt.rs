@@ -5,13 +5,10 @@
 
 use std::cell::Cell;
 
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Sent, Visit};
-use crate::ffi::{Outcome, raise_stop_iteration};
-use crate::future_iterator::thrown;
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, Obj, ObjCell, Outcome, Ref, Sent, Visit};
+use crate::native_coroutine::{NativeCoroutine, define, repr, reused, warn_never_awaited};
 
 /// What a prompt coroutine does with the object that it was made for.
 pub(crate) type Act = fn(Python<'_>, &Obj) -> PyResult<Obj>;
@@ -23,6 +20,7 @@ pub(crate) struct Prompt {
     owner: ObjCell,
     /// `None` for the shared coroutine.
     act: Option<Act>,
+    /// Whether somebody has resumed or closed it, so that nobody need be warned.
     awaited: Cell<bool>,
 }
 
@@ -68,56 +66,37 @@ pub(crate) fn done(py: Python<'_>) -> PyResult<Obj> {
     Ok(DONE.get(py)?.clone())
 }
 
-fn resume(slf: &Ref<Prompt>, py: Python<'_>, _value: Option<&Obj>) -> Outcome<Sent> {
-    let Some(act) = slf.act else {
-        return Ok(Sent::Return(Obj::none(py)));
-    };
-    slf.awaited.set(true);
-    match slf.owner.take() {
-        Some(owner) => Ok(Sent::Return(act(py, &owner)?)),
-        None => Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine").into()),
+impl NativeCoroutine for Prompt {
+    fn name(&self) -> &'static str {
+        self.name
     }
-}
 
-fn close(slf: &Ref<Prompt>, _py: Python<'_>) -> PyResult<()> {
-    slf.awaited.set(true);
-    slf.owner.set(None);
-    Ok(())
+    fn resume(slf: &Ref<Prompt>, py: Python<'_>, _value: Option<&Obj>) -> Outcome<Sent> {
+        let Some(act) = slf.act else {
+            return Ok(Sent::Return(Obj::none(py)));
+        };
+        slf.awaited.set(true);
+        match slf.owner.take() {
+            Some(owner) => Ok(Sent::Return(act(py, &owner)?)),
+            None => Err(reused().into()),
+        }
+    }
+
+    fn throw(slf: &Ref<Prompt>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
+        Self::close(slf, py)?;
+        Err(error)
+    }
+
+    fn close(slf: &Ref<Prompt>, _py: Python<'_>) -> PyResult<()> {
+        slf.awaited.set(true);
+        slf.owner.set(None);
+        Ok(())
+    }
 }
 
 fn finalize(slf: &Ref<Prompt>, py: Python<'_>) -> PyResult<()> {
     slf.awaited.set(true);
-    let message = std::ffi::CString::new(format!("coroutine '{}' was never awaited", slf.name))?;
-    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 1)
-}
-
-fn define(table: &mut MethodTable<Prompt>) {
-    table
-        .fast_onearg(
-            c"send",
-            c"send($self, value, /)\n--\n\nResume the coroutine.",
-            |slf, value| match resume(slf, value.py(), None)? {
-                Sent::Next(object) => Ok(object),
-                Sent::Return(object) => Err(raise_stop_iteration(value.py(), &object)),
-            },
-        )
-        .method(
-            c"throw",
-            c"throw($self, typ, val=None, tb=None, /)\n--\n\nRaise an exception instead of acting.",
-            |slf, args| {
-                let error = thrown(args)?;
-                close(slf, args.py())?;
-                Err::<Obj, PyErr>(error)
-            },
-        )
-        .noargs(c"close", c"close($self, /)\n--\n\nNever act.", close)
-        .getter(c"__name__", c"The name of the method.", |slf, py| {
-            let name = slf.name.rsplit('.').next().unwrap_or(slf.name);
-            Ok(Obj::from(PyString::new(py, name)))
-        })
-        .getter(c"__qualname__", c"Class and name of the method.", |slf, py| {
-            Ok(Obj::from(PyString::new(py, slf.name)))
-        });
+    warn_never_awaited(py, slf.name)
 }
 
 /// Builds the class.
@@ -125,13 +104,10 @@ pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
     ClassBuilder::<Prompt>::new(c"A native coroutine that never waits.")
         .members(define)
         .awaitable(|slf, _py| Ok(slf.as_obj().clone()))
-        .resumable(resume)
+        .resumable(Prompt::resume)
         .finalizer(finalize)
         .weakrefs()
-        .repr(|slf, py| {
-            let text = format!("<coroutine object {} at {:p}>", slf.name, slf.as_obj().as_ptr());
-            Ok(Obj::from(PyString::new(py, &text)))
-        })
+        .repr(repr)
         .build(py, &Base::Object)?;
     let done = Prompt {
         name: "__aexit__",
