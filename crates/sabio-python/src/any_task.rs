@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use crate::asyncio::asyncio;
 use crate::event_loop::Loop;
 use crate::ffi::{Obj, Ref, call_method, call0};
-use crate::future_core::{FutureLike, State, native_core};
+use crate::future_core::FutureLike;
 use crate::names::names;
 use crate::task::{self, Task};
 
@@ -57,17 +57,6 @@ pub(crate) fn current(py: Python<'_>) -> PyResult<Option<Obj>> {
 #[inline]
 fn native_task<'a>(py: Python<'a>, task: &'a Obj) -> Option<&'a Ref<Task>> {
     Ref::<Task>::downcast_exact(task.bind(py)).filter(|task| task.core().is_native())
-}
-
-/// `future.done()`.
-#[inline]
-pub(crate) fn is_done(py: Python<'_>, future: &Obj) -> PyResult<bool> {
-    match native_core(future.bind(py)).filter(|core| core.is_native()) {
-        Some(core) => Ok(core.state() != State::Pending),
-        None => call_method(py, future, &names(py)?.done, &[])?
-            .bind(py)
-            .is_truthy(),
-    }
 }
 
 /// `future.cancel()`.

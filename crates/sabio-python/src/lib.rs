@@ -28,6 +28,7 @@ mod names;
 mod native_coroutine;
 mod observer;
 mod os_error;
+mod outcome;
 mod parked;
 mod pause;
 mod prompt;

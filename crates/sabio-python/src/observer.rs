@@ -8,10 +8,9 @@ use pyo3::prelude::*;
 
 use crate::event_loop::errors::call_failed;
 use crate::event_loop::{Loop, Ready};
-use crate::ffi::Outcome;
 use crate::ffi::{
-    Base, BoundFunction, Class, ClassBuilder, ClassCell, FunctionDef, FunctionDefinition, Obj, Ref, Visit,
-    context_copy_current,
+    Base, BoundFunction, Class, ClassBuilder, ClassCell, FunctionDef, FunctionDefinition, Obj, Outcome, Ref,
+    Visit, context_copy_current,
 };
 use crate::future::{Future, add_callback};
 use crate::future_core::{State, native_core};

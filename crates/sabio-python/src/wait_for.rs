@@ -12,13 +12,11 @@ use sabio_sync::Waiters;
 use crate::any_task;
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
-use crate::combinators::{add_awaiter, discard_awaiter};
+use crate::combinators::{add_awaiter, discard_awaiter, is_future};
 use crate::coroutine;
-use crate::ffi::{
-    Args, Obj, Ref, Signature, Visit, add_fast_function, call_method, is_cancelled_error, is_coroutine_exact,
-};
-use crate::names::names;
+use crate::ffi::{Args, Obj, Ref, Signature, Visit, add_fast_function, is_cancelled_error};
 use crate::observer::{self, Observe, Observer};
+use crate::outcome;
 use crate::timeouts::{Expiry, Timeout, timeout_error};
 use crate::waker::visit_waker;
 
@@ -69,24 +67,10 @@ fn start(py: Python<'_>, expiry: &Rc<Expiry>) -> PyResult<Start> {
     }
     expiry.start(py, delay)?;
     expiry.enter(py)?;
-    if is_future(py, &fut)? {
+    if is_future(fut.bind(py))? {
         expiry.set_awaited(fut.clone());
     }
     Ok(Start::Await(fut))
-}
-
-/// `isfuture(object)`.
-fn is_future(py: Python<'_>, object: &Obj) -> PyResult<bool> {
-    if is_coroutine_exact(object.bind(py)) {
-        return Ok(false);
-    }
-    if crate::future_core::native_core(object.bind(py)).is_some() {
-        return Ok(true);
-    }
-    // As asyncio asks: of the class, so that no attribute of a coroutine or a mock stands in the way.
-    let class = object.bind(py).get_type();
-    Ok(class.hasattr(names(py)?.blocking.text(py))?
-        && !object.bind(py).getattr(names(py)?.blocking.text(py))?.is_none())
 }
 
 /// A timeout that runs: taken back whatever way the wait ends.
@@ -139,8 +123,8 @@ impl Late {
             .bind(py)
             .call_method1("ensure_future", (fut.bind(py),))?;
         let future = Obj::from(ensured);
-        if any_task::is_done(py, &future)? {
-            return Ok(Start::Done(call_method(py, &future, &names(py)?.result, &[])?));
+        if outcome::is_done(py, &future)? {
+            return Ok(Start::Done(outcome::result(py, &future)?));
         }
         let waiters = Waiters::new();
         let observer = Observer::create(py, Release(waiters.clone()))?;
@@ -163,14 +147,11 @@ impl Late {
             observer::unwatch(py, &self.future, &self.observer)?;
             discard_awaiter(py, &self.future, self.task.as_ref())?;
             waited?;
-            call_method(py, &self.future, &names(py)?.result, &[]).map_err(|raised| {
-                let error = PyErr::from(raised);
-                match asyncio(py) {
-                    Ok(asyncio) if is_cancelled_error(py, &error, &asyncio.cancelled_error) => {
-                        timeout_error(error.value(py).as_any()).unwrap_or_else(|error| error)
-                    }
-                    _ => error,
+            outcome::result(py, &self.future).map_err(|error| match asyncio(py) {
+                Ok(asyncio) if is_cancelled_error(py, &error, &asyncio.cancelled_error) => {
+                    timeout_error(error.value(py).as_any()).unwrap_or_else(|error| error)
                 }
+                _ => error,
             })
         })
     }

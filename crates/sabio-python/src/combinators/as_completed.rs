@@ -13,7 +13,7 @@ use sabio_sync::Waiters;
 
 use super::distinct::Distinct;
 use super::ensure::{ensure, is_awaitable};
-use super::{add_awaiter, awaiting_task, discard_awaiter, event_loop_of_caller, outcome};
+use super::{add_awaiter, awaiting_task, discard_awaiter, event_loop_of_caller};
 use crate::coroutine::create_for;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, LocalQueue, Obj, ObjCell, Ref, Signature, Slot, Visit,
@@ -21,6 +21,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 use crate::observer::{Observe, Observer, unwatch, watch};
+use crate::outcome;
 use crate::waker::visit_waker;
 
 /// What the observer, the iterator and its coroutines share.

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::prelude::*;
 
 use super::ensure::{is_future, loop_of};
-use super::{event_loop_of_caller, outcome};
+use super::event_loop_of_caller;
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, wrap_future as native};
 use crate::ffi::{
@@ -15,6 +15,7 @@ use crate::ffi::{
     Ref, Signature, Visit, add_function, call_method,
 };
 use crate::names::names;
+use crate::outcome;
 use crate::running_loop::running_loop_if_any;
 
 /// Two futures, and the loops of those that have one.

@@ -11,9 +11,9 @@ use crate::ffi::{Args, Global, Obj, Ref, Signature, add_function, call_method, i
 use crate::future_core::native_core;
 use crate::names::names;
 
-/// `asyncio.isfuture()`.
+/// `asyncio.isfuture()`: asks the class first, so that no attribute of a coroutine or a mock stands in the way.
 #[inline]
-pub(super) fn is_future(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn is_future(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     if native_core(object).is_some() {
         return Ok(true);
     }
@@ -33,7 +33,7 @@ pub(super) fn is_plain_coroutine(object: &Bound<'_, PyAny>) -> bool {
 
 /// `asyncio.iscoroutine()`, as it is at this moment: old programs may have widened it.
 #[inline]
-pub(super) fn is_coroutine(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     if is_plain_coroutine(object) {
         return Ok(true);
     }

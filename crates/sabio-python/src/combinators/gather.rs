@@ -13,13 +13,13 @@ use pyo3::types::PyList;
 use super::distinct::Distinct;
 use super::ensure::{ensure, loop_of};
 use super::gathering::{self, Gathering, as_future};
-use super::{add_awaiter, awaiting_task, discard_awaiter, event_loop_of_caller, outcome};
+use super::{add_awaiter, awaiting_task, discard_awaiter, event_loop_of_caller};
 use crate::asyncio::asyncio;
 use crate::ffi::{Args, Obj, ObjCell, Ref, Slot, Visit, add_function, call_method};
 use crate::future;
 use crate::names::names;
 use crate::observer::{Observe, Observer, watch};
-use crate::running_loop::running_loop_if_any;
+use crate::outcome;
 
 /// What the observer of the children knows.
 struct Gather {
@@ -55,7 +55,7 @@ impl Gather {
         let Some(outer) = self.outer.get() else {
             return outcome::retrieve(py, child);
         };
-        if gathering::is_done(py, &outer)? {
+        if outcome::is_done(py, outer.as_obj())? {
             return outcome::retrieve(py, child);
         }
         if !self.return_exceptions {
@@ -122,7 +122,7 @@ impl Gather {
 fn surroundings(py: Python<'_>) -> PyResult<(Option<Obj>, Option<Obj>)> {
     #[cfg(Py_3_14)]
     {
-        let event_loop = running_loop_if_any(py)?;
+        let event_loop = crate::running_loop::running_loop_if_any(py)?;
         let waiter = match &event_loop {
             Some(event_loop) => awaiting_task(py, event_loop)?,
             None => None,

@@ -12,8 +12,9 @@ use crate::asyncio::asyncio;
 use crate::event_loop::Loop;
 use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit};
 use crate::future::{self, Future};
-use crate::future_core::{FutureCore, FutureLike, State};
+use crate::future_core::{FutureCore, FutureLike};
 use crate::names::names;
+use crate::outcome;
 
 /// What a gathering future holds besides a future's data.
 #[derive(Default)]
@@ -59,21 +60,19 @@ pub(super) fn create(py: Python<'_>, event_loop: &Obj, children: Vec<Obj>) -> Py
     let no_args = PyTuple::empty(py);
     let outer = Ref::<Gathering>::create_uninitialised(py, &no_args)?;
     drop(outer.children.replace(children.into()));
-    match Ref::<Loop>::downcast(event_loop.bind(py)) {
-        Some(event_loop) => {
-            let kwargs = event_loop.loop_kwargs(py)?;
-            let base = &asyncio(py)?.future.class;
-            base.init(py, outer.as_obj(), &no_args, Some(&kwargs))?;
-            as_future(py, &outer)?.core().set_event_loop(event_loop.clone());
-        }
+    let ours = Ref::<Loop>::downcast(event_loop.bind(py));
+    let kwargs = match ours {
+        Some(event_loop) => event_loop.loop_kwargs(py)?,
         None => {
             let kwargs = PyDict::new(py);
             kwargs.set_item(names(py)?.loop_.bind(py), event_loop.bind(py))?;
-            asyncio(py)?
-                .future
-                .class
-                .init(py, outer.as_obj(), &no_args, Some(&kwargs))?;
+            kwargs
         }
+    };
+    let base = &asyncio(py)?.future.class;
+    base.init(py, outer.as_obj(), &no_args, Some(&kwargs))?;
+    if let Some(event_loop) = ours {
+        as_future(py, &outer)?.core().set_event_loop(event_loop.clone());
     }
     Ok(outer)
 }
@@ -91,15 +90,6 @@ pub(super) fn as_future<'a>(py: Python<'a>, outer: &'a Ref<Gathering>) -> PyResu
         .ok_or_else(|| pyo3::exceptions::PySystemError::new_err("a gathering future is no future"))
 }
 
-/// Whether it is done.
-pub(super) fn is_done(py: Python<'_>, outer: &Ref<Gathering>) -> PyResult<bool> {
-    let core = as_future(py, outer)?.core();
-    if core.is_native() {
-        return Ok(core.state() != State::Pending);
-    }
-    outer.bind(py).call_method0("done")?.is_truthy()
-}
-
 /// `cancel(msg=None)`: passed on to every child; False if there was nothing left to cancel.
 fn cancel(slf: &Ref<Gathering>, args: Args<'_, '_>) -> PyResult<bool> {
     let py = args.py();
@@ -107,7 +97,7 @@ fn cancel(slf: &Ref<Gathering>, args: Args<'_, '_>) -> PyResult<bool> {
     let message = args
         .only_keyword("cancel", &names.msg_keyword)?
         .or_else(|| args.get(0));
-    if is_done(py, slf)? {
+    if outcome::is_done(py, slf.as_obj())? {
         return Ok(false);
     }
     let kwargs = PyDict::new(py);

@@ -11,7 +11,6 @@ mod distinct;
 pub(crate) mod ensure;
 pub(crate) mod gather;
 pub(crate) mod gathering;
-mod outcome;
 pub(crate) mod shield;
 pub(crate) mod threads;
 pub(crate) mod wait;
@@ -22,6 +21,8 @@ use crate::asyncio::asyncio;
 use crate::ffi::Obj;
 use crate::future_core::native_core;
 use crate::task;
+
+pub(crate) use ensure::{is_coroutine, is_future};
 
 /// The running loop, or what the version makes of none: `asyncio.get_event_loop()`.
 fn event_loop_of_caller(py: Python<'_>) -> PyResult<Obj> {

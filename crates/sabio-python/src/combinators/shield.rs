@@ -7,13 +7,14 @@
 use pyo3::prelude::*;
 
 use super::ensure::{ensure, loop_of};
-use super::{add_awaiter, awaiting_task, discard_awaiter, outcome};
+use super::{add_awaiter, awaiting_task, discard_awaiter};
 use crate::asyncio::asyncio;
 use crate::ffi::{Args, Obj, ObjCell, Ref, Visit, add_function, call_method};
 use crate::future::Future;
 use crate::future_core::FutureLike;
 use crate::names::names;
 use crate::observer::{Observe, Observer, unwatch, watch};
+use crate::outcome;
 
 /// What the observer knows.
 struct Shield {

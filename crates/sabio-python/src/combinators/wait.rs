@@ -13,11 +13,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PySet, PyString};
 
 use super::ensure::{is_coroutine, is_future};
-use super::{add_awaiter, awaiting_task, discard_awaiter, outcome};
+use super::{add_awaiter, awaiting_task, discard_awaiter};
 use crate::coroutine::create_for;
 use crate::ffi::{Args, Obj, ObjCell, Ref, Signature, Slot, Visit, add_function, call_method};
 use crate::names::names;
 use crate::observer::{Observe, Observer, unwatch, watch};
+use crate::outcome;
 use crate::running_loop::running_loop;
 use crate::waker::visit_waker;
 

@@ -5,10 +5,11 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::asyncio::asyncio;
+use crate::combinators::is_coroutine;
 use crate::ffi::{Obj, ObjCell, Ref, Visit, call_args, call_method};
 use crate::names::names;
 use crate::observer::{Observe, Observer, watch};
+use crate::outcome;
 
 const UNHANDLED: &str = "Unhandled exception in client_connected_cb";
 
@@ -36,11 +37,7 @@ pub(super) fn call(
     };
     // The streams are the callback's alone from here on.
     drop(streams);
-    let is_coroutine = asyncio(py)?
-        .coroutines
-        .bind(py)
-        .call_method1("iscoroutine", (result.bind(py),))?;
-    if !is_coroutine.is_truthy()? {
+    if !is_coroutine(result.bind(py))? {
         return Ok(None);
     }
     let task = Obj::from(
@@ -83,19 +80,14 @@ impl Observe for Handler {
         let (Some(event_loop), Some(transport)) = (self.event_loop.take(), self.transport.take()) else {
             return Ok(());
         };
-        let names = names(py)?;
-        if call_method(py, task, &names.cancelled, &[])?
-            .bind(py)
-            .is_truthy()?
-        {
-            call_method(py, &transport, &names.close, &[])?;
+        if outcome::is_cancelled(py, task)? {
+            call_method(py, &transport, &names(py)?.close, &[])?;
             return Ok(());
         }
-        let exception = call_method(py, task, &names.exception, &[])?;
-        if exception.bind(py).is_none() {
-            return Ok(());
+        match outcome::exception(py, task)? {
+            Some(exception) => report(py, &event_loop, &transport, exception.bind(py)),
+            None => Ok(()),
         }
-        report(py, &event_loop, &transport, exception.bind(py))
     }
 
     fn visit(&self, visit: &mut Visit<'_>) {

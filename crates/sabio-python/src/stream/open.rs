@@ -8,7 +8,6 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::parameters;
 use super::protocol::StreamReaderProtocol;
-use super::reader::DEFAULT_LIMIT;
 use super::stream_reader::StreamReader;
 use super::writer::StreamWriter;
 use crate::coroutine::create_with;
@@ -118,11 +117,11 @@ impl Place {
 }
 
 /// Connects: `(reader, writer)`.
-fn open(py: Python<'_>, name: &'static str, limit: Obj, place: Place) -> PyResult<Obj> {
+fn open(py: Python<'_>, name: &'static str, limit: Option<Obj>, place: Place) -> PyResult<Obj> {
     create_with(py, name, |awaiter| async move {
         let (event_loop, reader, protocol, connecting) = Python::attach(|py| {
             let event_loop = running_loop(py)?;
-            let limit = parameters::limit(Some(limit.bind(py)))?;
+            let limit = parameters::limit(limit.as_ref().map(|limit| limit.bind(py)))?;
             let reader = StreamReader::create(py, limit, &event_loop)?;
             let protocol = StreamReaderProtocol::create(py, &reader, None, &event_loop)?;
             let connecting = place.call(py, &event_loop, Factory::Client(protocol.clone()))?;
@@ -142,7 +141,7 @@ fn serve(
     py: Python<'_>,
     name: &'static str,
     client_connected_cb: &Bound<'_, PyAny>,
-    limit: Obj,
+    limit: Option<Obj>,
     place: Place,
 ) -> PyResult<Obj> {
     let client_connected_cb = (!client_connected_cb.is_none()).then(|| Obj::from(client_connected_cb));
@@ -151,21 +150,13 @@ fn serve(
             let event_loop = running_loop(py)?;
             let factory = Factory::Server {
                 client_connected_cb: ObjCell::new(client_connected_cb),
-                limit: parameters::limit(Some(limit.bind(py)))?,
+                limit: parameters::limit(limit.as_ref().map(|limit| limit.bind(py)))?,
                 event_loop: event_loop.clone(),
             };
             place.call(py, &event_loop, factory)
         })?;
         awaiter.wait(starting).await
     })
-}
-
-/// `None` or a limit of readers as it was given, for parameters with a default.
-fn limit_or_default(py: Python<'_>, limit: Option<&Bound<'_, PyAny>>) -> PyResult<Obj> {
-    match limit {
-        Some(limit) => Ok(Obj::from(limit)),
-        None => Ok(DEFAULT_LIMIT.into_pyobject(py)?.into_any().into()),
-    }
 }
 
 fn or_none<'py>(py: Python<'py>, value: Option<&Bound<'py, PyAny>>) -> Bound<'py, PyAny> {
@@ -187,7 +178,7 @@ fn open_connection<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let address = [&or_none(py, host), &or_none(py, port)];
     let place = Place::new("create_connection", address, kwds);
-    Ok(open(py, "open_connection", limit_or_default(py, limit)?, place)?.into_bound(py))
+    Ok(open(py, "open_connection", limit.map(Obj::from), place)?.into_bound(py))
 }
 
 /// Listen for TCP connections and call client_connected_cb(reader, writer) for each: a Server. A coroutine.
@@ -203,8 +194,14 @@ fn start_server<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let address = [&or_none(py, host), &or_none(py, port)];
     let place = Place::new("create_server", address, kwds);
-    let limit = limit_or_default(py, limit)?;
-    Ok(serve(py, "start_server", client_connected_cb, limit, place)?.into_bound(py))
+    Ok(serve(
+        py,
+        "start_server",
+        client_connected_cb,
+        limit.map(Obj::from),
+        place,
+    )?
+    .into_bound(py))
 }
 
 /// Connect to a Unix socket: (reader, writer). A coroutine.
@@ -217,7 +214,7 @@ fn open_unix_connection<'py>(
     kwds: Option<Keywords<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let place = Place::new("create_unix_connection", [&or_none(py, path)], kwds);
-    Ok(open(py, "open_unix_connection", limit_or_default(py, limit)?, place)?.into_bound(py))
+    Ok(open(py, "open_unix_connection", limit.map(Obj::from), place)?.into_bound(py))
 }
 
 /// Listen on a Unix socket and call client_connected_cb(reader, writer) for each connection: a Server. A coroutine.
@@ -231,8 +228,14 @@ fn start_unix_server<'py>(
     kwds: Option<Keywords<'_, 'py>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let place = Place::new("create_unix_server", [&or_none(py, path)], kwds);
-    let limit = limit_or_default(py, limit)?;
-    Ok(serve(py, "start_unix_server", client_connected_cb, limit, place)?.into_bound(py))
+    Ok(serve(
+        py,
+        "start_unix_server",
+        client_connected_cb,
+        limit.map(Obj::from),
+        place,
+    )?
+    .into_bound(py))
 }
 
 /// Builds the class of the factories and adds the functions.

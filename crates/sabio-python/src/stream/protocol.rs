@@ -22,6 +22,7 @@ use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Visit, call_method,
 };
 use crate::names::names;
+use crate::outcome;
 
 /// The data of a protocol.
 #[derive(Default)]
@@ -212,19 +213,31 @@ fn replace_transport(slf: &Ref<StreamReaderProtocol>, transport: &Bound<'_, PyAn
     Ok(())
 }
 
+/// `reader.feed_eof()`.
+fn feed_eof(py: Python<'_>, reader: &Obj) -> PyResult<()> {
+    match StreamReader::exact(reader.bind(py)) {
+        Some(exact) => exact.state().feed_eof(py),
+        None => reader.bind(py).call_method0("feed_eof").map(drop),
+    }
+}
+
+/// `reader.set_exception(exception)`.
+fn set_exception(py: Python<'_>, reader: &Obj, exception: &Obj) -> PyResult<()> {
+    match StreamReader::exact(reader.bind(py)) {
+        Some(exact) => exact.state().set_exception(py, exception),
+        None => call_method(py, reader, &names(py)?.set_exception, &[exception])
+            .map(drop)
+            .map_err(PyErr::from),
+    }
+}
+
 fn connection_lost(slf: &Ref<StreamReaderProtocol>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = exception.py();
     let exception = (!exception.is_none()).then(|| Obj::from(exception));
     if let Some(reader) = slf.reader(py)? {
-        match (StreamReader::exact(reader.bind(py)), &exception) {
-            (Some(exact), None) => exact.state().feed_eof(py)?,
-            (Some(exact), Some(exception)) => exact.state().set_exception(py, exception)?,
-            (None, None) => drop(reader.bind(py).call_method0("feed_eof")?),
-            (None, Some(exception)) => {
-                reader
-                    .bind(py)
-                    .call_method1("set_exception", (exception.bind(py),))?;
-            }
+        match &exception {
+            Some(exception) => set_exception(py, &reader, exception)?,
+            None => feed_eof(py, &reader)?,
         }
     }
     if let Some(closed) = slf.closed.get() {
@@ -240,20 +253,18 @@ fn connection_lost(slf: &Ref<StreamReaderProtocol>, exception: &Bound<'_, PyAny>
 
 /// Ends the future that says that the connection is lost.
 fn end(py: Python<'_>, closed: &Obj, exception: Option<&Obj>) -> PyResult<()> {
-    let names = names(py)?;
-    if call_method(py, closed, &names.done, &[])?.bind(py).is_truthy()? {
+    if outcome::is_done(py, closed)? {
         return Ok(());
     }
+    let names = names(py)?;
     match exception {
-        None => drop(call_method(py, closed, &names.set_result, &[&Obj::none(py)])?),
+        None => call_method(py, closed, &names.set_result, &[&Obj::none(py)])?,
         Some(exception) => {
-            closed
-                .bind(py)
-                .call_method1("set_exception", (exception.bind(py),))?;
+            call_method(py, closed, &names.set_exception, &[exception])?;
             // Nobody has to wait for the end: an exception that nobody asks for is no mistake.
-            call_method(py, closed, &names.exception, &[])?;
+            call_method(py, closed, &names.exception, &[])?
         }
-    }
+    };
     Ok(())
 }
 
@@ -284,10 +295,7 @@ fn data_received(slf: &Ref<StreamReaderProtocol>, data: &Bound<'_, PyAny>) -> Py
 /// Whether our half of the connection stays open: always, where it can.
 fn eof_received(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<bool> {
     if let Some(reader) = slf.reader(py)? {
-        match StreamReader::exact(reader.bind(py)) {
-            Some(exact) => exact.state().feed_eof(py)?,
-            None => drop(reader.bind(py).call_method0("feed_eof")?),
-        }
+        feed_eof(py, &reader)?;
     }
     Ok(!slf.over_ssl.get())
 }

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 
 use crate::ffi::{Obj, Visit, call_method};
 use crate::names::names;
+use crate::outcome;
 use crate::waker::visit_waker;
 
 /// Who waits.
@@ -155,22 +156,14 @@ impl Waiter {
 
 /// Ends the future, unless it was cancelled.
 fn resolve(py: Python<'_>, future: &Obj, exception: Option<&Obj>) -> PyResult<()> {
-    let names = names(py)?;
-    if call_method(py, future, &names.cancelled, &[])?
-        .bind(py)
-        .is_truthy()?
-    {
+    if outcome::is_cancelled(py, future)? {
         return Ok(());
     }
+    let names = names(py)?;
     match exception {
-        Some(exception) => {
-            let result = future
-                .bind(py)
-                .call_method1("set_exception", (exception.bind(py),));
-            result?;
-        }
-        None => drop(call_method(py, future, &names.set_result, &[&Obj::none(py)])?),
-    }
+        Some(exception) => call_method(py, future, &names.set_exception, &[exception])?,
+        None => call_method(py, future, &names.set_result, &[&Obj::none(py)])?,
+    };
     Ok(())
 }
 

@@ -179,7 +179,8 @@ fn writelines(slf: &Ref<StreamWriter>, args: Args<'_, '_>) -> PyResult<()> {
     Ok(())
 }
 
-async fn drained(writer: Rc<Writer>, flow: Rc<Flow>) -> PyResult<Obj> {
+/// What `drain()` does before it asks what pauses the writer.
+async fn before_drain(writer: &Writer) -> PyResult<()> {
     let closing = Python::attach(|py| {
         writer.check_reader(py)?;
         writer.is_closing(py)
@@ -188,6 +189,11 @@ async fn drained(writer: Rc<Writer>, flow: Rc<Flow>) -> PyResult<Obj> {
         // So that connection_lost() is called in a program that writes and drains in a loop.
         yield_now().await;
     }
+    Ok(())
+}
+
+async fn drained(writer: Rc<Writer>, flow: Rc<Flow>) -> PyResult<Obj> {
+    before_drain(&writer).await?;
     flow.drained().await?;
     Ok(Python::attach(Obj::none))
 }
@@ -200,13 +206,7 @@ fn drain(slf: &Ref<StreamWriter>, py: Python<'_>) -> PyResult<Obj> {
         return create_for(py, NAME, owner, drained(writer, flow));
     }
     create_with_for(py, NAME, owner, |awaiter| async move {
-        let closing = Python::attach(|py| {
-            writer.check_reader(py)?;
-            writer.is_closing(py)
-        })?;
-        if closing {
-            yield_now().await;
-        }
+        before_drain(&writer).await?;
         let helper = Python::attach(|py| {
             let protocol = writer.protocol.get().unwrap_or_else(|| Obj::none(py));
             PyResult::Ok(Obj::from(protocol.bind(py).call_method0("_drain_helper")?))

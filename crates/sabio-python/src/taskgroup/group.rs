@@ -11,10 +11,10 @@ use super::TaskGroup;
 use crate::any_task::{self, RunningLoop};
 use crate::combinators::{add_awaiter, discard_awaiter};
 use crate::event_loop::Loop;
-use crate::ffi::{Obj, ObjCell, Ref, Slot, Visit, call_method};
-use crate::future_core::{State, native_core};
+use crate::ffi::{Obj, ObjCell, Ref, Slot, Visit};
 use crate::names::names;
 use crate::observer::{self, Observe, Observer};
+use crate::outcome;
 use crate::waker::visit_waker;
 
 /// What a group knows. All flags are asyncio's.
@@ -135,7 +135,7 @@ impl Group {
         };
         // Also for a task that has ended at once: its exception cancels the block later, not inside of this call.
         observer::watch(py, task, &observer)?;
-        if self.aborting.get() && !any_task::is_done(py, task)? {
+        if self.aborting.get() && !outcome::is_done(py, task)? {
             any_task::cancel(py, task)?;
         }
         Ok(())
@@ -178,7 +178,7 @@ impl Group {
             .map(|task| task.map(Obj::from))
             .collect::<PyResult<_>>()?;
         for task in &tasks {
-            if !any_task::is_done(py, task)? {
+            if !outcome::is_done(py, task)? {
                 any_task::cancel(py, task)?;
             }
         }
@@ -221,7 +221,7 @@ impl Group {
             self.base_error.set(Some(error.clone()));
         }
         let Some(parent) = parent else { return Ok(()) };
-        if any_task::is_done(py, &parent)? {
+        if outcome::is_done(py, &parent)? {
             return self.report(py, task, &parent, &error);
         }
         if !self.aborting.get() && !self.parent_cancel_requested.get() {
@@ -295,19 +295,10 @@ impl Group {
 
 /// The exception of a child that has ended with one.
 fn failure(py: Python<'_>, task: &Obj) -> PyResult<Option<Obj>> {
-    if let Some(core) = native_core(task.bind(py)).filter(|core| core.is_native())
-        && (core.state() == State::Cancelled || core.result().is_some())
-    {
+    if outcome::is_cancelled(py, task)? {
         return Ok(None);
     }
-    if call_method(py, task, &names(py)?.cancelled, &[])?
-        .bind(py)
-        .is_truthy()?
-    {
-        return Ok(None);
-    }
-    let error = call_method(py, task, &names(py)?.exception, &[])?;
-    Ok((!error.bind(py).is_none()).then_some(error))
+    outcome::exception(py, task)
 }
 
 /// Whether an exception goes out of the group by itself.

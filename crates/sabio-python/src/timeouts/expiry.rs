@@ -15,9 +15,9 @@ use sabio_reactor::{Nanos, TimerKey};
 use super::alarm::{Alarm, OnTimeout};
 use crate::any_task::{self, RunningLoop};
 use crate::event_loop::{Loop, Ready, time};
-use crate::ffi::{BoundFunction, Obj, ObjCell, Ref, Slot, Visit};
-use crate::ffi::{call_method, double, local_waker};
+use crate::ffi::{BoundFunction, IntoObj, Obj, ObjCell, Ref, Slot, Visit, call_method, double, local_waker};
 use crate::names::names;
+use crate::outcome;
 
 /// Where a timeout is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,11 +139,12 @@ impl Expiry {
     pub(super) fn when(&self, py: Python<'_>) -> PyResult<Obj> {
         match self.when.get() {
             When::Never => Ok(Obj::none(py)),
-            When::Seconds(seconds) => crate::ffi::IntoObj::into_obj(seconds, py),
+            When::Seconds(seconds) => seconds.into_obj(py),
             When::Given => Ok(self.given.get().unwrap_or_else(|| Obj::none(py))),
         }
     }
 
+    /// Sets the deadline, not the timer: [`Expiry::enter`] and [`Expiry::reschedule`] do that.
     pub(super) fn set_when(&self, when: &Bound<'_, PyAny>) {
         if when.is_none() {
             self.when.set(When::Never);
@@ -297,7 +298,7 @@ impl Expiry {
     pub(super) fn expire(&self, py: Python<'_>) -> PyResult<()> {
         self.handle.set(None);
         if let Some(future) = self.awaited.get()
-            && any_task::is_done(py, &future)?
+            && outcome::is_done(py, &future)?
         {
             return Ok(());
         }

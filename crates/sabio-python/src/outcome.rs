@@ -1,4 +1,6 @@
 //! How a future has ended: read from our own at once, asked for by name of any other.
+//!
+//! Whatever waits for futures of any kind asks here: the combinators, timeouts, task groups, streams.
 
 use pyo3::prelude::*;
 
@@ -16,7 +18,7 @@ fn state(py: Python<'_>, future: &Obj) -> Option<State> {
 
 /// `future.done()`.
 #[inline]
-pub(super) fn is_done(py: Python<'_>, future: &Obj) -> PyResult<bool> {
+pub(crate) fn is_done(py: Python<'_>, future: &Obj) -> PyResult<bool> {
     match state(py, future) {
         Some(state) => Ok(state != State::Pending),
         None => call_method(py, future, &names(py)?.done, &[])?
@@ -27,7 +29,7 @@ pub(super) fn is_done(py: Python<'_>, future: &Obj) -> PyResult<bool> {
 
 /// `future.cancelled()`.
 #[inline]
-pub(super) fn is_cancelled(py: Python<'_>, future: &Obj) -> PyResult<bool> {
+pub(crate) fn is_cancelled(py: Python<'_>, future: &Obj) -> PyResult<bool> {
     match state(py, future) {
         Some(state) => Ok(state == State::Cancelled),
         None => call_method(py, future, &names(py)?.cancelled, &[])?
@@ -46,7 +48,7 @@ fn plain_result(py: Python<'_>, future: &Obj) -> Option<Obj> {
 
 /// `future.exception()`, which marks the exception as retrieved. CancelledError or InvalidStateError as from there.
 #[inline]
-pub(super) fn exception(py: Python<'_>, future: &Obj) -> PyResult<Option<Obj>> {
+pub(crate) fn exception(py: Python<'_>, future: &Obj) -> PyResult<Option<Obj>> {
     if plain_result(py, future).is_some() {
         return Ok(None);
     }
@@ -56,7 +58,7 @@ pub(super) fn exception(py: Python<'_>, future: &Obj) -> PyResult<Option<Obj>> {
 
 /// `future.result()`.
 #[inline]
-pub(super) fn result(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
+pub(crate) fn result(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
     match plain_result(py, future) {
         Some(result) => Ok(result),
         None => Ok(call_method(py, future, &names(py)?.result, &[])?),
@@ -64,7 +66,7 @@ pub(super) fn result(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
 }
 
 /// Marks the exception of a future that is done as retrieved.
-pub(super) fn retrieve(py: Python<'_>, future: &Obj) -> PyResult<()> {
+pub(crate) fn retrieve(py: Python<'_>, future: &Obj) -> PyResult<()> {
     if !is_cancelled(py, future)? {
         exception(py, future)?;
     }
@@ -72,6 +74,6 @@ pub(super) fn retrieve(py: Python<'_>, future: &Obj) -> PyResult<()> {
 }
 
 /// The CancelledError of a cancelled future, with its message.
-pub(super) fn cancelled_error(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
+pub(crate) fn cancelled_error(py: Python<'_>, future: &Obj) -> PyResult<Obj> {
     Ok(future.bind(py).call_method0("_make_cancelled_error")?.into())
 }
