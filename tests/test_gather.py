@@ -8,17 +8,8 @@ import weakref
 import pytest
 
 from tests.support.combinations import everywhere, natively, without
+from tests.support.coroutines import fail, give
 from tests.support.waiting import turns
-
-
-async def give(value, after=0):
-    await turns(after)
-    return value
-
-
-async def fail(error, after=0):
-    await turns(after)
-    raise error
 
 
 class Later:

@@ -6,13 +6,10 @@ import weakref
 
 import pytest
 
+from tests.support.queues import run
 from tests.support.waiting import turns
 
-
-@pytest.fixture
-def run(world):
-    """Coroutine tests run in the world."""
-    return world.run
+__all__ = ["run"]
 
 
 class Item:

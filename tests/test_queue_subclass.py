@@ -5,14 +5,11 @@ import heapq
 
 import pytest
 
+from tests.support.queues import run
 from tests.support.versions import SINCE_3_13
 from tests.support.waiting import turns
 
-
-@pytest.fixture
-def run(world):
-    """Coroutine tests run in the world."""
-    return world.run
+__all__ = ["run"]
 
 
 def test_init_gets_the_limit_and_makes_the_container(world):

@@ -6,19 +6,10 @@ import sys
 import pytest
 
 from tests.support.combinations import everywhere, natively, without
+from tests.support.coroutines import fail, give
 from tests.support.waiting import turns
 
 LOGS = hasattr(asyncio.tasks, "_log_on_exception")
-
-
-async def give(value, after=0):
-    await turns(after)
-    return value
-
-
-async def fail(error, after=0):
-    await turns(after)
-    raise error
 
 
 @everywhere

@@ -1,4 +1,4 @@
-"""StreamReader: every way to read, limits, what errors leave in the buffer (asyncio docs, "StreamReader")."""
+"""StreamReader: what it is, reads of so many bytes or up to the end, subclasses (asyncio docs, "StreamReader")."""
 
 import asyncio
 import gc
@@ -7,44 +7,10 @@ import weakref
 
 import pytest
 
-from tests.support.streams import close, connected, serving, streams
-from tests.support.versions import is_affected
-from tests.support.waiting import turns, until
+from tests.support.streams import PauseRecorder, outcome, streams
+from tests.support.waiting import turns
 
 __all__ = ["streams"]
-
-NO_SEVERAL_SEPARATORS = is_affected("<3.13")
-
-
-class Transport(asyncio.Transport):
-    """Notes when it is paused and resumed."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def pause_reading(self):
-        self.calls.append("pause")
-
-    def resume_reading(self):
-        self.calls.append("resume")
-
-
-def several_separators(streams):
-    if streams is asyncio and NO_SEVERAL_SEPARATORS:
-        pytest.skip("asyncio takes several separators from 3.13 on")
-
-
-async def outcome(awaitable):
-    """What an awaitable gives or raises, for comparison."""
-    try:
-        return await awaitable
-    except asyncio.IncompleteReadError as error:
-        return "incomplete", error.partial, error.expected
-    except asyncio.LimitOverrunError as error:
-        return "overrun", str(error), error.consumed
-    except ValueError as error:
-        return "value", str(error)
 
 
 def test_it_is_an_instance_of_the_class_of_asyncio(streams, loop):
@@ -155,7 +121,7 @@ async def test_readexactly(streams):
 
 async def test_readexactly_may_be_longer_than_any_limit(streams):
     reader = streams.StreamReader(limit=10)
-    transport = Transport()
+    transport = PauseRecorder()
     reader.set_transport(transport)
     task = asyncio.create_task(reader.readexactly(1000))
     for _ in range(10):
@@ -164,74 +130,6 @@ async def test_readexactly_may_be_longer_than_any_limit(streams):
     assert await task == b"x" * 1000
     # However often it was paused meanwhile, it goes on in the end.
     assert transport.calls[-1:] in ([], ["resume"])
-
-
-async def test_readline(streams):
-    reader = streams.StreamReader()
-    reader.feed_data(b"one\ntwo\nthr")
-    assert [await reader.readline(), await reader.readline()] == [b"one\n", b"two\n"]
-    task = asyncio.create_task(reader.readline())
-    await turns(2)
-    reader.feed_data(b"ee\n\nrest")
-    assert await task == b"three\n"
-    assert await reader.readline() == b"\n"
-    reader.feed_eof()
-    assert await reader.readline() == b"rest"
-    assert await reader.readline() == b""
-
-
-async def test_lines_by_iteration(streams):
-    reader = streams.StreamReader()
-    reader.feed_data(b"one\n\ntwo")
-    reader.feed_eof()
-    assert [line async for line in reader] == [b"one\n", b"\n", b"two"]
-    assert [line async for line in reader] == []
-
-
-async def test_readuntil_a_separator_in_pieces(streams):
-    reader = streams.StreamReader()
-    task = asyncio.create_task(reader.readuntil(b"END"))
-    for piece in (b"dataEEN", b"E", b"N", b"Dmore"):
-        await turns(2)
-        assert not task.done()
-        reader.feed_data(piece)
-    assert await task == b"dataEENEND"
-    assert await reader.read(10) == b"more"
-
-
-async def test_readuntil_one_of_several_separators(streams):
-    several_separators(streams)
-    reader = streams.StreamReader(limit=3)
-    reader.feed_data(b"ab\r\ncd\nefEND\n")
-    either = (b"\r\n", b"\n")
-    assert await reader.readuntil(either) == b"ab\r\n"
-    assert await reader.readuntil(either) == b"cd\n"
-    assert await reader.readuntil((b"END", b"F", b"fEN")) == b"efEN"
-    assert await reader.readuntil((b"\n",)) == b"D\n"
-    reader.feed_eof()
-    with pytest.raises(ValueError, match="Separator should contain at least one element"):
-        await reader.readuntil(())
-
-
-@pytest.mark.parametrize("library", ["sabio"])
-async def test_several_separators_are_taken_on_every_version(library, sabio):
-    reader = sabio.StreamReader()
-    reader.feed_data(b"ab\r\ncd\n")
-    assert await reader.readuntil((b"\r\n", b"\n")) == b"ab\r\n"
-    assert await reader.readuntil((b"\r\n", b"\n")) == b"cd\n"
-
-
-async def test_bad_separators(streams):
-    several_separators(streams)
-    reader = streams.StreamReader()
-    reader.feed_data(b"data")
-    for wrong in (b"", (b"x", b"")):
-        with pytest.raises(ValueError, match="Separator should be at least one-byte string"):
-            await reader.readuntil(wrong)
-    for wrong in ("text", 5, None):
-        with pytest.raises(TypeError):
-            await reader.readuntil(wrong)
-    assert await reader.readuntil(bytearray(b"t")) == b"dat"
 
 
 async def test_bad_counts(streams):
@@ -245,62 +143,6 @@ async def test_bad_counts(streams):
     assert await reader.read(2**70) == b"data"
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-def test_bad_limits(streams, loop, limit):
-    with pytest.raises(ValueError, match="Limit cannot be <= 0"):
-        streams.StreamReader(limit=limit, loop=loop)
-
-
-async def test_unusual_limits(streams):
-    for limit in (2**70, float("inf"), 5.5):
-        reader = streams.StreamReader(limit)
-        reader.feed_data(b"12345\n")
-        assert await reader.readline() == b"12345\n"
-
-
-async def test_overrun_leaves_the_message_where_it_is(streams):
-    reader = streams.StreamReader(limit=3)
-    reader.feed_data(b"abcd")
-    for _ in range(2):
-        assert await outcome(reader.readuntil(b"\n")) == (
-            "overrun",
-            "Separator is not found, and chunk exceed the limit",
-            4,
-        )
-    reader.feed_data(b"ef\ngh")
-    assert await outcome(reader.readuntil(b"\n")) == (
-        "overrun",
-        "Separator is found, but chunk is longer than limit",
-        6,
-    )
-    assert await reader.read(100) == b"abcdef\ngh"
-
-
-async def test_readline_drops_a_line_that_is_too_long(streams):
-    reader = streams.StreamReader(limit=3)
-    reader.feed_data(b"abcd\nnext\n")
-    message = "Separator is found, but chunk is longer than limit"
-    assert await outcome(reader.readline()) == ("value", message)
-    assert await outcome(reader.readline()) == ("value", message)
-    assert await outcome(reader.readexactly(0)) == b""
-    reader.feed_data(b"abcde")
-    message = "Separator is not found, and chunk exceed the limit"
-    assert await outcome(reader.readline()) == ("value", message)
-    reader.feed_data(b"ok\n")
-    assert await reader.readline() == b"ok\n"
-
-
-async def test_a_long_line_that_comes_in_pieces(streams):
-    reader = streams.StreamReader(limit=3)
-    task = asyncio.create_task(outcome(reader.readline()))
-    for _ in range(2):
-        await turns(2)
-        reader.feed_data(b"xy")
-    assert await task == ("value", "Separator is not found, and chunk exceed the limit")
-    reader.feed_data(b"z\n")
-    assert await reader.readline() == b"z\n"
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_any_sequence_of_reads_ends_as_on_asyncio(streams, run, seed):
     """Random reads of random data in random pieces: results, errors and what is left."""
@@ -308,7 +150,7 @@ def test_any_sequence_of_reads_ends_as_on_asyncio(streams, run, seed):
     async def play(reader_class, random):
         log = []
         reader = reader_class(limit=random.choice([3, 10, 100]))
-        transport = Transport()
+        transport = PauseRecorder()
         reader.set_transport(transport)
         for _ in range(60):
             for _ in range(random.randrange(3)):
@@ -332,161 +174,6 @@ def test_any_sequence_of_reads_ends_as_on_asyncio(streams, run, seed):
 
     reference = run(play, asyncio.StreamReader, random.Random(seed))
     assert run(play, streams.StreamReader, random.Random(seed)) == reference
-
-
-async def test_the_transport_pauses_when_too_much_is_unread(streams):
-    reader = streams.StreamReader(limit=5)
-    transport = Transport()
-    reader.set_transport(transport)
-    with pytest.raises(AssertionError, match="Transport already set"):
-        reader.set_transport(transport)
-    reader.feed_data(b"x" * 10)
-    assert transport.calls == []
-    reader.feed_data(b"x")
-    reader.feed_data(b"x")
-    assert transport.calls == ["pause"]
-    assert repr(reader).endswith("paused>")
-    await reader.readexactly(6)
-    assert transport.calls == ["pause"]
-    await reader.readexactly(1)
-    assert transport.calls == ["pause", "resume"]
-
-
-async def test_waiting_lets_a_paused_transport_go_on(streams):
-    reader = streams.StreamReader(limit=5)
-    transport = Transport()
-    reader.set_transport(transport)
-    reader.feed_data(b"x" * 11)
-    task = asyncio.create_task(reader.readexactly(12))
-    await turns(2)
-    assert transport.calls == ["pause", "resume"]
-    reader.feed_data(b"y")
-    assert await task == b"x" * 11 + b"y"
-
-
-async def test_a_transport_that_cannot_pause_is_not_asked_again(streams):
-    reader = streams.StreamReader(limit=1)
-    transport = asyncio.Transport()
-    reader.set_transport(transport)
-    for _ in range(3):
-        reader.feed_data(b"xyz")
-    assert await reader.readexactly(9) == b"xyzxyzxyz"
-
-
-async def test_feeding_after_the_end_is_a_mistake(streams):
-    reader = streams.StreamReader()
-    reader.feed_eof()
-    with pytest.raises(AssertionError, match="feed_data after feed_eof"):
-        reader.feed_data(b"x")
-
-
-async def test_an_exception_reaches_every_read(streams):
-    reader = streams.StreamReader()
-    error = ZeroDivisionError("set")
-    task = asyncio.create_task(reader.readline())
-    await turns(2)
-    assert reader.exception() is None
-    reader.feed_data(b"unread")
-    await turns(1)
-    reader.set_exception(error)
-    for waiting in (
-        reader.read(2),
-        reader.read(),
-        reader.readexactly(2),
-        reader.readline(),
-        reader.readuntil(),
-    ):
-        with pytest.raises(ZeroDivisionError, match="set") as raised:
-            await waiting
-        assert raised.value is error
-    assert reader.exception() is error
-    task.cancel()
-    with pytest.raises((asyncio.CancelledError, ZeroDivisionError)):
-        await task
-
-
-async def test_an_exception_wakes_the_one_who_waits(streams):
-    reader = streams.StreamReader()
-    task = asyncio.create_task(reader.readline())
-    await turns(2)
-    error = ZeroDivisionError("set")
-    reader.set_exception(error)
-    with pytest.raises(ZeroDivisionError) as raised:
-        await task
-    assert raised.value is error
-
-
-@pytest.mark.parametrize("method", ["read", "readexactly", "readuntil", "readline"])
-async def test_two_readers_at_once_are_a_mistake(streams, method):
-    reader = streams.StreamReader()
-    args = (5,) if method.startswith("reade") else ()
-    first = asyncio.create_task(reader.read(1))
-    await turns(2)
-    words = "readuntil" if method == "readline" else method
-    with pytest.raises(RuntimeError) as raised:
-        await getattr(reader, method)(*args)
-    assert str(raised.value) == (
-        f"{words}() called while another coroutine is already waiting for incoming data"
-    )
-    reader.feed_data(b"x")
-    assert await first == b"x"
-
-
-@pytest.mark.parametrize("method", ["read", "readexactly", "readuntil", "readline"])
-async def test_a_cancelled_read_loses_nothing(streams, method):
-    reader = streams.StreamReader()
-    args = (5,) if method.startswith("reade") else ()
-    if method != "read":
-        reader.feed_data(b"ab")
-    for feeds_before in (False, True):
-        task = asyncio.create_task(getattr(reader, method)(*args))
-        await turns(2)
-        if feeds_before and method != "read":
-            reader.feed_data(b"c\n")
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    reader.feed_data(b"end\n")
-    reader.feed_eof()
-    assert await reader.read() == (b"end\n" if method == "read" else b"abc\nend\n")
-
-
-async def test_a_read_that_was_woken_and_cancelled_leaves_the_data(streams):
-    reader = streams.StreamReader()
-    task = asyncio.create_task(reader.read(5))
-    await turns(2)
-    reader.feed_data(b"data")
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await reader.read(5) == b"data"
-
-
-async def test_a_read_takes_no_more_turns_than_that_of_asyncio(streams):
-    loop = asyncio.get_running_loop()
-    reader = streams.StreamReader()
-    count = 0
-    counting = True
-
-    def turn():
-        nonlocal count
-        count += 1
-        if counting:
-            loop.call_soon(turn)
-
-    task = asyncio.create_task(reader.read(5))
-    await turns(3)
-    loop.call_soon(turn)
-    reader.feed_data(b"x")
-    assert await task == b"x"
-    # One turn for the step that reads, one for the step that has waited for it.
-    assert count <= 2
-    before = count
-    reader.feed_data(b"more")
-    assert await reader.read(5) == b"more"
-    assert count == before
-    counting = False
-    await turns(1)
 
 
 async def test_subclasses_override_what_other_methods_call(streams):
@@ -520,82 +207,6 @@ async def test_subclasses_override_what_other_methods_call(streams):
     assert await reader.readline() == b"ABC"
     with pytest.raises(StopAsyncIteration):
         await reader.__anext__()
-
-
-async def test_a_subclass_may_wait_for_data_by_itself(streams):
-    class Whole(streams.StreamReader):
-        async def everything(self):
-            while not self._eof:
-                await self._wait_for_data("everything")
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            self._maybe_resume_transport()
-            return data
-
-    reader = Whole()
-    task = asyncio.create_task(reader.everything())
-    for piece in (b"one", b"two"):
-        await turns(2)
-        reader.feed_data(piece)
-    await turns(2)
-    with pytest.raises(RuntimeError, match=r"other\(\) called while another coroutine is already waiting"):
-        await reader._wait_for_data("other")
-    reader.feed_eof()
-    assert await task == b"onetwo"
-    assert await reader.read() == b""
-
-
-async def test_the_buffer_that_somebody_holds_is_the_buffer(streams):
-    reader = streams.StreamReader()
-    reader.feed_data(b"abc")
-    buffer = reader._buffer
-    assert type(buffer) is bytearray
-    assert buffer == b"abc"
-    reader.feed_data(b"def\n")
-    assert buffer == b"abcdef\n"
-    assert await reader.read(2) == b"ab"
-    assert buffer == b"cdef\n"
-    buffer[:1] = b"XY"
-    assert await reader.readline() == b"XYdef\n"
-    buffer.extend(b"by hand")
-    reader.feed_eof()
-    del buffer
-    assert not reader.at_eof()
-    assert await reader.read() == b"by hand"
-    assert reader._buffer == b""
-
-
-async def test_a_future_put_in_place_of_the_waiter_is_resolved(streams):
-    loop = asyncio.get_running_loop()
-    reader = streams.StreamReader()
-    assert reader._waiter is None
-    for end in ("data", "exception", "cancelled"):
-        waiter = reader._waiter = loop.create_future()
-        assert reader._waiter is waiter
-        if end == "exception":
-            reader.set_exception(ZeroDivisionError())
-            with pytest.raises(ZeroDivisionError):
-                await waiter
-        else:
-            if end == "cancelled":
-                waiter.cancel()
-            reader.feed_data(b"x")
-            assert waiter.done()
-        assert reader._waiter is None
-
-
-async def test_the_waiter_is_a_pending_future_while_somebody_waits(streams):
-    reader = streams.StreamReader()
-    task = asyncio.create_task(reader.read(1))
-    await turns(2)
-    waiter = reader._waiter
-    assert reader._waiter is waiter
-    assert not waiter.done()
-    assert "waiter=<Future pending" in repr(reader)
-    reader.feed_data(b"x")
-    assert waiter.done()
-    assert await task == b"x"
-    assert reader._waiter is None
 
 
 async def test_repr(streams):
@@ -672,147 +283,3 @@ async def test_a_foreign_task_can_read(streams):
         await task
     reader.feed_data(b"x")
     assert await reader.read(4) == b"x"
-
-
-async def test_much_data_over_a_connection(streams):
-    data = random.Random(3).randbytes(3_000_000)
-
-    async def serve(reader, writer):
-        writer.write(data)
-        await writer.drain()
-        await close(writer)
-
-    async with connected(streams, serve) as (reader, _):
-        got = [await reader.readexactly(1_000_000)]
-        while block := await reader.read(70_000):
-            got.append(block)
-        assert b"".join(got) == data
-
-
-async def test_a_reader_that_is_forgotten_takes_no_data(streams):
-    """And the connection lives on, for who writes."""
-    received = []
-
-    async def serve(reader, writer):
-        writer.write(b"nobody reads this")
-        await writer.drain()
-        received.append(await reader.read())
-        await close(writer)
-
-    async with serving(streams, serve) as address:
-        loop = asyncio.get_running_loop()
-        reader = streams.StreamReader()
-        protocol = streams.StreamReaderProtocol(reader)
-        transport, _ = await loop.create_connection(lambda: protocol, *address)
-        reference = weakref.ref(reader)
-        del reader
-        assert reference() is None
-        writer = streams.StreamWriter(transport, protocol, None, loop)
-        writer.write(b"still here")
-        await writer.drain()
-        writer.write_eof()
-        await until(lambda: received)
-        assert received == [b"still here"]
-        await close(writer)
-
-
-async def test_feeding_by_hand_what_a_transport_feeds_too(streams):
-    async def serve(reader, writer):
-        await reader.readexactly(1)
-        writer.write(b"from the peer\n")
-        await close(writer)
-
-    async with connected(streams, serve) as (reader, writer):
-        reader.feed_data(b"by hand, ")
-        writer.write(b"x")
-        assert await reader.readline() == b"by hand, from the peer\n"
-
-
-async def test_the_buffer_in_somebodys_hands_while_a_transport_feeds(streams):
-    async def serve(reader, writer):
-        writer.write(await reader.readexactly(4))
-        await close(writer)
-
-    async with connected(streams, serve) as (reader, writer):
-        buffer = reader._buffer
-        writer.write(b"data")
-        await until(lambda: buffer == b"data")
-        assert await reader.read() == b"data"
-        assert buffer == b""
-
-
-async def test_data_goes_to_the_reader_without_a_call_that_could_be_patched(sabio, monkeypatch):
-    """Patched on the class, that is: a subclass is asked."""
-
-    def patched(self, data):
-        raise AssertionError("called")
-
-    async def serve(reader, writer):
-        writer.write(await reader.readexactly(4))
-        await close(writer)
-
-    monkeypatch.setattr(sabio.StreamReaderProtocol, "data_received", patched)
-    monkeypatch.setattr(sabio.StreamReader, "feed_data", patched)
-    async with connected(sabio, serve) as (reader, writer):
-        writer.write(b"data")
-        assert await reader.read() == b"data"
-
-
-async def test_readexactly_wakes_up_once(sabio):
-    reader = sabio.StreamReader(limit=5)
-    transport = Transport()
-    reader.set_transport(transport)
-
-    class Steps:
-        """Counts how many times the read is resumed."""
-
-        def __init__(self, coroutine):
-            self.coroutine = coroutine
-            self.count = 0
-
-        def __await__(self):
-            while True:
-                try:
-                    yielded = self.coroutine.send(None)
-                except StopIteration as stop:
-                    return stop.value
-                self.count += 1
-                yield yielded
-
-    steps = Steps(reader.readexactly(100))
-
-    async def read():
-        return await steps
-
-    task = asyncio.create_task(read())
-    for _ in range(9):
-        await turns(3)
-        reader.feed_data(b"x" * 10)
-    assert transport.calls == []
-    reader.feed_data(b"x" * 10)
-    assert await task == b"x" * 100
-    assert steps.count == 1
-
-
-async def test_a_read_that_was_woken_by_data_sees_the_exception_too(sabio):
-    reader = sabio.StreamReader()
-    task = asyncio.create_task(reader.readline())
-    await turns(2)
-    reader.feed_data(b"no line")
-    reader.set_exception(ZeroDivisionError("set"))
-    with pytest.raises(ZeroDivisionError, match="set"):
-        await task
-
-
-async def test_a_read_that_begins_before_another_has_ended_is_woken(sabio):
-    reader = sabio.StreamReader()
-    first = asyncio.create_task(reader.read(1))
-    await turns(2)
-    reader.feed_data(b"x")
-    assert await reader.read(1) == b"x"
-    second = asyncio.create_task(reader.read(1))
-    # The first one is still to run, and there is nothing left for it, which is how asyncio has it.
-    assert await first == b""
-    await turns(2)
-    reader.feed_data(b"y")
-    assert await asyncio.wait_for(second, 5) == b"y"

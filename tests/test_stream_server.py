@@ -84,18 +84,24 @@ async def test_a_native_coroutine_is_a_coroutine(sabio):
         await close(writer)
 
 
+async def report_of(streams, callback, messages):
+    """What the exception handler is told of a callback that fails, whose connection is closed."""
+    async with serving(streams, callback) as address:
+        reader, writer = await streams.open_connection(*address)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        await close(writer)
+    [context] = messages
+    assert context["message"] == "Unhandled exception in client_connected_cb"
+    return context
+
+
 async def test_a_failing_handler_is_reported_and_its_connection_closed(streams, messages):
     collect(messages)
 
     async def fail(reader, writer):
         raise ZeroDivisionError("in the handler")
 
-    async with serving(streams, fail) as address:
-        reader, writer = await streams.open_connection(*address)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        await close(writer)
-    [context] = messages
-    assert context["message"] == "Unhandled exception in client_connected_cb"
+    context = await report_of(streams, fail, messages)
     assert str(context["exception"]) == "in the handler"
     assert isinstance(context["transport"], asyncio.Transport)
     messages.clear()
@@ -108,12 +114,7 @@ async def test_a_failing_plain_callback_is_reported_and_its_connection_closed(st
     def fail(reader, writer):
         raise ZeroDivisionError("in the callback")
 
-    async with serving(streams, fail) as address:
-        reader, writer = await streams.open_connection(*address)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        await close(writer)
-    [context] = messages
-    assert context["message"] == "Unhandled exception in client_connected_cb"
+    context = await report_of(streams, fail, messages)
     assert str(context["exception"]) == "in the callback"
     messages.clear()
 

@@ -11,21 +11,13 @@ import weakref
 import pytest
 
 from tests.support.combinations import natively, without
+from tests.support.coroutines import fail, give
 from tests.support.waiting import turns, until
 
 #: From 3.14 on the runner cannot end the executor where all tasks are of the Python kind.
 everywhere = without("sabio-python-tasks")
 
 variable = contextvars.ContextVar("variable", default="unset")
-
-
-async def give(value, after=0):
-    await turns(after)
-    return value
-
-
-async def fail(error):
-    raise error
 
 
 # ---------------------------------------------------------------- to_thread
@@ -117,8 +109,8 @@ async def test_exception_of_a_coroutine_of_another_thread(aio):
     assert str(future.exception()) == "there"
 
 
-@everywhere
-async def test_cancelling_there_cancels_here(aio):
+async def begun(aio):
+    """A coroutine that goes on for long: its future for other threads, and its task, once that runs."""
     loop, seen = asyncio.get_running_loop(), []
 
     async def work():
@@ -127,22 +119,21 @@ async def test_cancelling_there_cancels_here(aio):
 
     future = aio.run_coroutine_threadsafe(work(), loop)
     await until(lambda: seen)
+    return future, seen[0]
+
+
+@everywhere
+async def test_cancelling_there_cancels_here(aio):
+    future, task = await begun(aio)
     assert await aio.to_thread(future.cancel)
-    await until(seen[0].done)
-    assert seen[0].cancelled()
+    await until(task.done)
+    assert task.cancelled()
 
 
 @everywhere
 async def test_cancelling_here_cancels_there(aio):
-    loop, seen = asyncio.get_running_loop(), []
-
-    async def work():
-        seen.append(asyncio.current_task())
-        await asyncio.sleep(60)
-
-    future = aio.run_coroutine_threadsafe(work(), loop)
-    await until(lambda: seen)
-    seen[0].cancel()
+    future, task = await begun(aio)
+    task.cancel()
     await until(future.done)
     assert future.cancelled()
     with pytest.raises(concurrent.futures.CancelledError):

@@ -13,23 +13,28 @@ import weakref
 
 import pytest
 
-from tests.support.combinations import PAIRINGS, without
+from tests.support.abandoned import task_left_waiting
+from tests.support.combinations import (
+    PAIRINGS,
+    natively_where_tasks_are_known,
+    where_tasks_are_known,
+    without,
+)
 from tests.support.versions import SINCE_3_13
 from tests.support.waiting import turns
 
-# asyncio's current_task() does not know its tasks that are written in Python, so its own timeouts fail there.
-everywhere = without("sabio-python-tasks")
-natively = without("asyncio", "sabio-python-tasks")
-since_3_13 = everywhere if SINCE_3_13 else natively
+since_3_13 = where_tasks_are_known if SINCE_3_13 else natively_where_tasks_are_known
 # Before 3.13 a task of asyncio's cannot take back a cancellation that was not delivered yet.
-since_3_13_or_ours = everywhere if SINCE_3_13 else without(*(name for name in PAIRINGS if name != "sabio"))
+since_3_13_or_ours = (
+    where_tasks_are_known if SINCE_3_13 else without(*(name for name in PAIRINGS if name != "sabio"))
+)
 
 
 def now():
     return asyncio.get_running_loop().time()
 
 
-@everywhere
+@where_tasks_are_known
 @pytest.mark.parametrize("delay", [0, -1, 0.0, False, -1e300])
 async def test_a_block_that_has_no_time_at_all_ends_at_its_first_wait(aio, delay):
     with pytest.raises(TimeoutError):
@@ -38,7 +43,7 @@ async def test_a_block_that_has_no_time_at_all_ends_at_its_first_wait(aio, delay
             await asyncio.sleep(0)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_time_runs_from_the_making_of_the_timeout_not_from_its_block(aio):
     cm = aio.timeout(0.02)
     deadline = cm.when()
@@ -50,13 +55,13 @@ async def test_time_runs_from_the_making_of_the_timeout_not_from_its_block(aio):
             await asyncio.sleep(0)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_delay_that_no_float_can_hold_is_an_overflow(aio):
     with pytest.raises(OverflowError):
         aio.timeout(10**400)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_block_that_takes_too_long_ends_with_timeout_error(aio):
     with pytest.raises(TimeoutError) as caught:
         async with aio.timeout(0.001) as cm:
@@ -67,7 +72,7 @@ async def test_a_block_that_takes_too_long_ends_with_timeout_error(aio):
     assert asyncio.current_task().cancelling() == 0
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_block_that_is_fast_enough_goes_on(aio):
     timeout = aio.timeout(10)
     async with timeout as cm:
@@ -77,7 +82,7 @@ async def test_a_block_that_is_fast_enough_goes_on(aio):
     await turns(2)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_deadlines_are_given_in_seconds_of_the_loop_s_clock(aio):
     before = now()
     timeout = aio.timeout(5)
@@ -89,7 +94,7 @@ async def test_deadlines_are_given_in_seconds_of_the_loop_s_clock(aio):
     assert aio.Timeout(when=3.5).when() == 3.5
 
 
-@everywhere
+@where_tasks_are_known
 async def test_numbers_of_every_kind_are_taken_as_python_adds_them(aio):
     assert abs(aio.timeout(fractions.Fraction(5, 2)).when() - now() - 2.5) < 1
     assert abs(aio.timeout(True).when() - now() - 1) < 1
@@ -100,7 +105,7 @@ async def test_numbers_of_every_kind_are_taken_as_python_adds_them(aio):
         aio.timeout(10**400)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_deadline_that_is_no_number_is_an_error_when_the_block_begins(aio):
     timeout = aio.timeout_at("soon")
     assert timeout.when() == "soon"
@@ -109,7 +114,7 @@ async def test_a_deadline_that_is_no_number_is_an_error_when_the_block_begins(ai
             raise AssertionError("not reached")
 
 
-@everywhere
+@where_tasks_are_known
 async def test_time_that_is_up_already_ends_the_block_at_its_first_wait(aio):
     for delay in (0, -1, -1e300, float("-inf")):
         reached = []
@@ -123,7 +128,7 @@ async def test_time_that_is_up_already_ends_the_block_at_its_first_wait(aio):
             await asyncio.sleep(10)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_block_that_never_waits_is_not_cancelled(aio):
     async with aio.timeout(0) as cm:
         pass
@@ -132,7 +137,7 @@ async def test_a_block_that_never_waits_is_not_cancelled(aio):
     assert asyncio.current_task().cancelling() == 0
 
 
-@everywhere
+@where_tasks_are_known
 async def test_delays_without_end_never_run_out(aio):
     async with aio.timeout(float("inf")) as cm:
         await turns(3)
@@ -141,7 +146,7 @@ async def test_delays_without_end_never_run_out(aio):
         await turns(3)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_repr_tells_the_state(aio):
     timeout = aio.timeout_at(None)
     assert repr(timeout) == "<Timeout [created]>"
@@ -160,7 +165,7 @@ async def test_repr_tells_the_state(aio):
     assert repr(late) == "<Timeout [expired]>"
 
 
-@everywhere
+@where_tasks_are_known
 async def test_rescheduling_moves_the_deadline(aio):
     async with aio.timeout(0.001) as cm:
         cm.reschedule(now() + 10)
@@ -176,7 +181,7 @@ async def test_rescheduling_moves_the_deadline(aio):
     assert cm.expired()
 
 
-@everywhere
+@where_tasks_are_known
 async def test_rescheduling_to_the_past_and_back_does_not_expire(aio):
     async with aio.timeout(10) as cm:
         for _ in range(3):
@@ -194,7 +199,7 @@ async def test_rescheduling_to_the_past_and_back_does_not_expire(aio):
             await asyncio.sleep(10)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_rescheduling_needs_an_active_timeout(aio):
     timeout = aio.timeout(10)
     with pytest.raises(RuntimeError, match=r"^Timeout has not been entered$"):
@@ -215,7 +220,7 @@ async def test_rescheduling_needs_an_active_timeout(aio):
         late.reschedule(1)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_timeout_is_entered_once(aio):
     timeout = aio.timeout(10)
     async with timeout:
@@ -226,7 +231,7 @@ async def test_a_timeout_is_entered_once(aio):
         await timeout.__aenter__()
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_timeout_needs_a_task(aio):
     timeout = aio.timeout(10)
     outcome = asyncio.get_running_loop().create_future()
@@ -250,13 +255,13 @@ def test_a_timeout_needs_a_running_loop(sabio):
             aio.timeout_at(1).__aenter__().send(None)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_leaving_without_entering_is_an_assertion_error(aio):
     with pytest.raises(AssertionError):
         await aio.timeout(1).__aexit__(None, None, None)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_cancellation_from_outside_stays_one(aio):
     async def work():
         async with aio.timeout(10):
@@ -271,7 +276,7 @@ async def test_a_cancellation_from_outside_stays_one(aio):
     assert task.cancelled()
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_cancellation_from_outside_wins_when_time_is_up_as_well(aio):
     async def work():
         async with aio.timeout(0) as cm:
@@ -287,7 +292,7 @@ async def test_a_cancellation_from_outside_wins_when_time_is_up_as_well(aio):
     assert task.cancelling() == 1
 
 
-@everywhere
+@where_tasks_are_known
 async def test_the_outer_of_two_timeouts_ends_both_blocks(aio):
     with pytest.raises(TimeoutError):
         async with aio.timeout(0.001) as outer, aio.timeout(10) as inner:
@@ -296,7 +301,7 @@ async def test_the_outer_of_two_timeouts_ends_both_blocks(aio):
     assert not inner.expired()
 
 
-@everywhere
+@where_tasks_are_known
 async def test_the_inner_of_two_timeouts_ends_its_own_block(aio):
     async with aio.timeout(10) as outer:
         with pytest.raises(TimeoutError):
@@ -307,7 +312,7 @@ async def test_the_inner_of_two_timeouts_ends_its_own_block(aio):
     assert not outer.expired()
 
 
-@everywhere
+@where_tasks_are_known
 async def test_two_timeouts_that_end_at_once_end_in_one_error(aio):
     deadline = now() - 1
     with pytest.raises(TimeoutError):
@@ -318,7 +323,7 @@ async def test_two_timeouts_that_end_at_once_end_in_one_error(aio):
     assert asyncio.current_task().cancelling() == 0
 
 
-@everywhere
+@where_tasks_are_known
 async def test_an_exception_of_the_block_comes_out_as_it_is(aio):
     error = ValueError("inside")
     with pytest.raises(ValueError, match="inside") as caught:
@@ -329,7 +334,7 @@ async def test_an_exception_of_the_block_comes_out_as_it_is(aio):
     assert error.__context__ is None
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_block_that_swallows_the_cancellation_ends_well(aio):
     async with aio.timeout(0) as cm:
         try:
@@ -384,7 +389,7 @@ async def test_subclasses_of_cancelled_error_become_the_timeout_as_well(aio):
     assert isinstance(caught.value.__cause__, Stopped)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_timeouts_are_asyncio_s_and_hold_attributes(aio):
     timeout = aio.timeout(1)
     assert isinstance(timeout, asyncio.Timeout)
@@ -393,7 +398,7 @@ async def test_timeouts_are_asyncio_s_and_hold_attributes(aio):
     assert weakref.ref(timeout)() is timeout
 
 
-@everywhere
+@where_tasks_are_known
 async def test_timeouts_leave_nothing_behind(aio):
     class Marker:
         pass
@@ -419,21 +424,10 @@ def test_a_loop_that_is_dropped_with_a_timeout_in_force_is_collected(sabio):
         async with sabio.timeout(1000):
             await asyncio.get_running_loop().create_future()
 
-    async def start():
-        task = asyncio.create_task(work())
-        task._log_destroy_pending = False
-        await turns(2)
-        return weakref.ref(task)
-
-    loop = sabio.new_event_loop()
-    ref = loop.run_until_complete(start())
-    loop.close()
-    del loop
-    gc.collect()
-    assert ref() is None
+    assert task_left_waiting(sabio, work) is None
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_subclass_of_the_loop_is_asked_for_time_and_timers(aio):
     base = type(asyncio.get_running_loop())
     asked = []

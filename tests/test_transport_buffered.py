@@ -7,25 +7,12 @@ import socket
 
 import pytest
 
-from tests.support.net import receive_exactly, reset, tcp_pair
+from tests.support.net import receive_exactly, reset
 from tests.support.protocols import BufferedRecorder, Recorder
+from tests.support.tcp import peers
 from tests.support.waiting import turns, until
 
-
-@pytest.fixture
-def peers():
-    """Makes transports with the plain socket at the other end; closes those sockets at the end."""
-    opened = []
-
-    async def connect(factory):
-        left, right = tcp_pair()
-        opened.append(right)
-        transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(factory, left)
-        return transport, protocol, right
-
-    yield connect
-    for sock in opened:
-        sock.close()
+__all__ = ["peers"]
 
 
 async def test_data_is_read_into_the_buffer_of_the_protocol(peers):

@@ -7,26 +7,16 @@ import weakref
 
 import pytest
 
-from tests.support.combinations import without
+from tests.support.abandoned import task_left_waiting
+from tests.support.combinations import natively_where_tasks_are_known, where_tasks_are_known
+from tests.support.coroutines import fail, fail_when_cancelled, give, hang
 from tests.support.versions import SINCE_3_12
 from tests.support.waiting import turns
 
-# asyncio's current_task() does not know its tasks that are written in Python, so its own timeouts fail there.
-everywhere = without("sabio-python-tasks")
-natively = without("asyncio", "sabio-python-tasks")
-since_3_12 = everywhere if SINCE_3_12 else natively
+since_3_12 = where_tasks_are_known if SINCE_3_12 else natively_where_tasks_are_known
 
 
-async def give(value, after=0):
-    await turns(after)
-    return value
-
-
-async def hang():
-    await asyncio.get_running_loop().create_future()
-
-
-@everywhere
+@where_tasks_are_known
 async def test_result_comes_through(aio):
     future = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(future.set_result, "future")
@@ -37,18 +27,14 @@ async def test_result_comes_through(aio):
     assert await aio.wait_for(fut=give("by name"), timeout=10.5) == "by name"
 
 
-@everywhere
+@where_tasks_are_known
 async def test_exceptions_come_through(aio):
-    async def fail():
-        await asyncio.sleep(0)
-        raise ValueError("inside")
-
     for timeout in (10, None):
         with pytest.raises(ValueError, match="inside"):
-            await aio.wait_for(fail(), timeout)
+            await aio.wait_for(fail(ValueError("inside"), 1), timeout)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_time_that_is_up_cancels_and_raises_timeout_error(aio):
     future = asyncio.get_running_loop().create_future()
     with pytest.raises(TimeoutError) as caught:
@@ -58,25 +44,17 @@ async def test_time_that_is_up_cancels_and_raises_timeout_error(aio):
     assert asyncio.current_task().cancelling() == 0
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_task_is_done_when_its_time_is_up(aio):
     ended = []
-
-    async def work():
-        try:
-            await hang()
-        finally:
-            await turns(5)
-            ended.append("cleaned up")
-
-    task = asyncio.create_task(work())
+    task = asyncio.create_task(hang(ended, "cleaned up", cleaning=5))
     with pytest.raises(TimeoutError):
         await aio.wait_for(task, 0.001)
     assert ended == ["cleaned up"]
     assert task.cancelled()
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_result_in_spite_of_the_cancellation_counts(aio):
     async def stubborn():
         try:
@@ -89,20 +67,15 @@ async def test_a_result_in_spite_of_the_cancellation_counts(aio):
     assert asyncio.current_task().cancelling() == 0
 
 
-@everywhere
+@where_tasks_are_known
 async def test_an_exception_instead_of_the_cancellation_comes_out(aio):
-    async def fail():
-        try:
-            await hang()
-        finally:
-            raise ValueError("cleaning up")
-
-    for wait in (fail(), asyncio.create_task(fail())):
+    coroutine, other = (fail_when_cancelled(ValueError("cleaning up")) for _ in range(2))
+    for wait in (coroutine, asyncio.create_task(other)):
         with pytest.raises(ValueError, match="cleaning up"):
             await aio.wait_for(wait, 0.001)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_without_time_a_coroutine_never_begins(aio):
     began = []
 
@@ -116,7 +89,7 @@ async def test_without_time_a_coroutine_never_begins(aio):
     assert began == []
 
 
-@everywhere
+@where_tasks_are_known
 async def test_without_time_what_is_done_still_counts(aio):
     future = asyncio.get_running_loop().create_future()
     future.set_result("done")
@@ -131,7 +104,7 @@ async def test_without_time_what_is_done_still_counts(aio):
         await aio.wait_for(cancelled, 0)
 
 
-@everywhere
+@where_tasks_are_known
 async def test_without_time_a_task_is_waited_for_until_it_has_ended(aio):
     async def stubborn():
         try:
@@ -145,7 +118,7 @@ async def test_without_time_a_task_is_waited_for_until_it_has_ended(aio):
     assert await aio.wait_for(task, 0) == "late"
 
 
-@everywhere
+@where_tasks_are_known
 async def test_cancelling_the_wait_without_time_leaves_the_task_to_end(aio):
     release = asyncio.Event()
 
@@ -168,7 +141,7 @@ async def test_cancelling_the_wait_without_time_leaves_the_task_to_end(aio):
     assert await inner == "late"
 
 
-@everywhere
+@where_tasks_are_known
 async def test_cancelling_the_wait_cancels_what_it_waits_for(aio):
     future = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(aio.wait_for(future, 10))
@@ -186,7 +159,7 @@ async def test_cancelling_the_wait_cancels_what_it_waits_for(aio):
     assert inner.cancelled()
 
 
-@natively
+@natively_where_tasks_are_known
 async def test_a_future_that_is_done_when_time_is_up_has_come_in_time(aio):
     loop = asyncio.get_running_loop()
     for kind in ("future", "task"):
@@ -209,7 +182,7 @@ async def test_a_future_that_is_done_when_time_is_up_has_come_in_time(aio):
         assert await waiting == "in time"
 
 
-@everywhere
+@where_tasks_are_known
 async def test_nothing_happens_before_it_is_awaited(aio):
     began = []
 
@@ -223,14 +196,14 @@ async def test_nothing_happens_before_it_is_awaited(aio):
     assert began == [1]
 
 
-@everywhere
+@where_tasks_are_known
 async def test_it_is_a_coroutine_for_asyncio(aio):
     wait = aio.wait_for(give(1), 10)
     assert asyncio.iscoroutine(wait)
     assert await asyncio.gather(wait, aio.wait_for(give(2), 10)) == [1, 2]
 
 
-@everywhere
+@where_tasks_are_known
 async def test_wrong_arguments_are_errors_when_it_is_awaited(aio):
     with pytest.raises(TypeError, match=r"await|required"):
         await aio.wait_for(42, 10)
@@ -282,7 +255,7 @@ async def test_it_needs_a_task(aio):
     assert (type(error), str(error)) == (RuntimeError, "Timeout should be used inside a task")
 
 
-@everywhere
+@where_tasks_are_known
 async def test_waits_may_be_inside_each_other(aio):
     assert await aio.wait_for(aio.wait_for(aio.wait_for(give("deep", 3), 10), 20), 30) == "deep"
     with pytest.raises(TimeoutError):
@@ -292,7 +265,7 @@ async def test_waits_may_be_inside_each_other(aio):
     assert asyncio.current_task().cancelling() == 0
 
 
-@everywhere
+@where_tasks_are_known
 async def test_a_wait_that_is_closed_takes_its_timer_back(aio):
     async def work():
         await aio.wait_for(hang(), 0.002)
@@ -307,7 +280,7 @@ async def test_a_wait_that_is_closed_takes_its_timer_back(aio):
     assert asyncio.current_task().cancelling() == 0
 
 
-@everywhere
+@where_tasks_are_known
 async def test_it_leaves_nothing_behind(aio):
     class Marker:
         pass
@@ -329,15 +302,4 @@ async def test_it_leaves_nothing_behind(aio):
 
 
 def test_a_loop_that_is_dropped_in_the_middle_of_a_wait_is_collected(sabio):
-    async def start():
-        task = asyncio.create_task(sabio.wait_for(hang(), 1000))
-        task._log_destroy_pending = False
-        await turns(2)
-        return weakref.ref(task)
-
-    loop = sabio.new_event_loop()
-    ref = loop.run_until_complete(start())
-    loop.close()
-    del loop
-    gc.collect()
-    assert ref() is None
+    assert task_left_waiting(sabio, lambda: sabio.wait_for(hang(), 1000)) is None

@@ -68,6 +68,11 @@ def since(*version: int) -> Callable[[TestBody], Callable[..., None]]:
     return everywhere if sys.version_info >= version else natively
 
 
+#: asyncio's current_task() does not know its tasks that are written in Python: its own groups and timeouts fail there.
+where_tasks_are_known = without("sabio-python-tasks")
+natively_where_tasks_are_known = without("asyncio", "sabio-python-tasks")
+
+
 def _parametrised(body: TestBody, pairings: tuple[str, ...]) -> Callable[..., None]:
     parameters = list(inspect.signature(body).parameters.values())
 

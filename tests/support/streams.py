@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
@@ -23,6 +23,32 @@ def streams(request: pytest.FixtureRequest) -> Any:
     if request.param not in chosen:
         pytest.skip(f"{request.param} is not under test")
     return importlib.import_module(request.param)
+
+
+class PauseRecorder(asyncio.Transport):
+    """A transport of no connection that notes when its reading is paused and resumed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def pause_reading(self) -> None:
+        self.calls.append("pause")
+
+    def resume_reading(self) -> None:
+        self.calls.append("resume")
+
+
+async def outcome(awaitable: Awaitable[Any]) -> Any:
+    """What an awaitable gives or raises, for comparison."""
+    try:
+        return await awaitable
+    except asyncio.IncompleteReadError as error:
+        return "incomplete", error.partial, error.expected
+    except asyncio.LimitOverrunError as error:
+        return "overrun", str(error), error.consumed
+    except ValueError as error:
+        return "value", str(error)
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
