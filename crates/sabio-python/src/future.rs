@@ -210,11 +210,11 @@ pub(crate) fn add_callback<T: FutureLike>(
     context: &Obj,
 ) -> PyResult<()> {
     slf.core().has_callbacks.set(true);
-    let kwargs = PyDict::new(py);
-    kwargs.set_item(names(py)?.context.bind(py), context.bind(py))?;
-    let base = asyncio(py)?.future.add_done_callback.object();
-    base.bind(py)
-        .call((slf.bind(py), callback.bind(py)), Some(&kwargs))?;
+    asyncio(py)?.future.add_done_callback.call_with_keyword(
+        py,
+        [slf.as_obj(), callback, context],
+        &names(py)?.with_context,
+    )?;
     Ok(())
 }
 

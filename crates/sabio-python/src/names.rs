@@ -5,7 +5,7 @@ use std::ops::Deref;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::ffi::{Global, KeywordName, Obj};
+use crate::ffi::{Global, KeywordName, LastKeyword, Obj};
 
 /// An interned string.
 pub(crate) struct Name(Obj);
@@ -37,6 +37,8 @@ macro_rules! names {
             $(pub(crate) $field: Name,)*
             /// The keyword `context`, where a function takes no other.
             pub(crate) context_keyword: KeywordName,
+            /// The keyword `context` in calls whose last argument it is.
+            pub(crate) with_context: LastKeyword,
             /// The keyword `msg`, where a function takes no other.
             pub(crate) msg_keyword: KeywordName,
         }
@@ -46,6 +48,7 @@ macro_rules! names {
                 Ok(Names {
                     $($field: Name(Obj::from(PyString::intern(py, $text))),)*
                     context_keyword: KeywordName::new(Obj::from(PyString::intern(py, "context"))),
+                    with_context: LastKeyword::new(&PyString::intern(py, "context"))?,
                     msg_keyword: KeywordName::new(Obj::from(PyString::intern(py, "msg"))),
                 })
             }

@@ -65,30 +65,6 @@ pub(crate) fn call1(py: Python<'_>, callable: &Obj, arg: &Obj) -> Outcome<Obj> {
 
 /// `callable(*args)`.
 #[inline]
-pub(crate) fn call_refs(py: Python<'_>, callable: &Obj, args: &[&Obj]) -> Outcome<Obj> {
-    if args.len() > STACK_ARGS {
-        return Err(misused(py));
-    }
-    let mut vector = [const { MaybeUninit::<*mut py_ffi::PyObject>::uninit() }; STACK_ARGS + 1];
-    for (place, arg) in vector[1..].iter_mut().zip(args) {
-        place.write(arg.as_ptr());
-    }
-    // SAFETY: attached; the vector holds the live arguments behind one word that the callee may overwrite.
-    unsafe {
-        Obj::from_owned_or_err(
-            py,
-            py_ffi::PyObject_Vectorcall(
-                callable.as_ptr(),
-                vector[1..].as_ptr().cast(),
-                args.len() | py_ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
-                std::ptr::null_mut(),
-            ),
-        )
-    }
-}
-
-/// `callable(*args)`.
-#[inline]
 pub(crate) fn call_args(py: Python<'_>, callable: &Obj, args: &[Obj]) -> Outcome<Obj> {
     with_vector(args, |vector, count| {
         // SAFETY: attached; the vector holds `count` live arguments behind one word that the callee may overwrite.

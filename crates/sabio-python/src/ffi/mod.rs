@@ -54,7 +54,7 @@ pub(crate) use image::{Counter, Image};
 pub(crate) use instance::Derived;
 pub(crate) use kept::Kept;
 pub(crate) use method::MethodTable;
-pub(crate) use native::NativeFunction;
+pub(crate) use native::{LastKeyword, NativeFunction};
 pub(crate) use object::{IsClass, Obj, Ref, is_exact_coroutine};
 pub(crate) use snapshot::{Captured, ContextCache, is_sharing, probe};
 pub(crate) use visit::Visit;

@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
 
-use super::call::call_refs;
 use super::error::{Outcome, Raised};
 use super::object::Obj;
 
@@ -107,10 +107,44 @@ impl NativeFunction {
     /// Calls it. A method takes its instance as the first argument.
     #[inline]
     pub(crate) fn call<const N: usize>(&self, py: Python<'_>, args: [&Obj; N]) -> Outcome<Obj> {
+        // SAFETY: no keywords.
+        unsafe { self.invoke(py, args, N, std::ptr::null_mut()) }
+    }
+
+    /// Calls it with the last argument under a keyword.
+    #[inline]
+    pub(crate) fn call_with_keyword<const N: usize>(
+        &self,
+        py: Python<'_>,
+        args: [&Obj; N],
+        keyword: &LastKeyword,
+    ) -> Outcome<Obj> {
+        const { assert!(N > 0, "the last argument is the keyword's") };
+        // SAFETY: a tuple of one string for the last of the arguments.
+        unsafe { self.invoke(py, args, N - 1, keyword.0.as_ptr()) }
+    }
+
+    /// # Safety
+    /// `names` is null or a tuple of as many strings as there are arguments after the `positional` ones.
+    #[inline]
+    unsafe fn invoke<const N: usize>(
+        &self,
+        py: Python<'_>,
+        args: [&Obj; N],
+        positional: usize,
+        names: *mut py_ffi::PyObject,
+    ) -> Outcome<Obj> {
         let pointers = args.map(Obj::as_ptr);
-        let (slf, rest) = if self.is_method {
+        // SAFETY: attached; live arguments and names by this function's contract.
+        let by_any_convention = || unsafe {
+            Obj::from_owned_or_err(
+                py,
+                py_ffi::PyObject_Vectorcall(self.object.as_ptr(), pointers.as_ptr(), positional, names),
+            )
+        };
+        let (slf, rest, positional) = if self.is_method {
             let Some((slf, rest)) = pointers.split_first() else {
-                return call_refs(py, &self.object, &args);
+                return by_any_convention();
             };
             // SAFETY: both are alive; `owner` is a type, because a method descriptor's class is one. A class that has
             // passed is remembered only if it is an immortal one of ours, whose address can not come back as another.
@@ -118,31 +152,31 @@ impl NativeFunction {
                 let class = py_ffi::Py_TYPE(*slf);
                 if !std::ptr::eq(class, self.passed.get()) {
                     if py_ffi::PyObject_TypeCheck(*slf, self.owner.cast()) == 0 {
-                        return call_refs(py, &self.object, &args);
+                        return by_any_convention();
                     }
                     if super::class::is_ours(class) {
                         self.passed.set(class);
                     }
                 }
             }
-            (*slf, rest)
+            (*slf, rest, positional.saturating_sub(1))
         } else {
-            (self.owner, &pointers[..])
+            (self.owner, &pointers[..], positional)
         };
-        let count = rest.len() as py_ffi::Py_ssize_t;
+        let count = positional as py_ffi::Py_ssize_t;
         // SAFETY: attached; each function is called by the convention that its definition states, with the owner or
         // instance that it expects and with live arguments. It returns a new reference or null with an exception set.
         let result = unsafe {
             match self.convention {
-                Convention::OneArg(function) if rest.len() == 1 => function(slf, rest[0]),
-                Convention::Fast(function) => function(slf, rest.as_ptr().cast_mut(), count),
-                Convention::FastKeywords(function) => {
-                    function(slf, rest.as_ptr(), count, std::ptr::null_mut())
+                Convention::OneArg(function) if rest.len() == 1 && names.is_null() => function(slf, rest[0]),
+                Convention::Fast(function) if names.is_null() => {
+                    function(slf, rest.as_ptr().cast_mut(), count)
                 }
-                Convention::Method(function) => {
-                    function(slf, self.owner.cast(), rest.as_ptr(), count, std::ptr::null_mut())
+                Convention::FastKeywords(function) => function(slf, rest.as_ptr(), count, names),
+                Convention::Method(function) => function(slf, self.owner.cast(), rest.as_ptr(), count, names),
+                Convention::OneArg(_) | Convention::Fast(_) | Convention::Other => {
+                    return by_any_convention();
                 }
-                Convention::OneArg(_) | Convention::Other => return call_refs(py, &self.object, &args),
             }
         };
         if result.is_null() {
@@ -150,5 +184,15 @@ impl NativeFunction {
         }
         // SAFETY: a new reference, as the convention says.
         Ok(unsafe { Obj::from_owned(result) })
+    }
+}
+
+/// The name of a keyword, for calls in which it stands for the last argument.
+pub(crate) struct LastKeyword(Obj);
+
+impl LastKeyword {
+    /// The keyword `name`.
+    pub(crate) fn new(name: &Bound<'_, PyString>) -> PyResult<LastKeyword> {
+        Ok(LastKeyword(PyTuple::new(name.py(), [name])?.into_any().into()))
     }
 }
