@@ -145,5 +145,6 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     stream::init(module)?;
     tcp::init(module)?;
     datagram::init(module)?;
+    tls::init(module)?;
     unix::init(module)
 }

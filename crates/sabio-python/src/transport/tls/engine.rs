@@ -13,11 +13,34 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::direct::Direct;
 use super::portable::Portable;
-use crate::ffi::{Obj, Visit};
+use crate::ffi::{Library, Obj, Signature, Visit, add_function};
 
 /// The environment variable that forces an engine.
 const FORCED: &str = "SABIO_TLS_ENGINE";
+
+/// What `SABIO_TLS_ENGINE` asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Forced {
+    No,
+    Portable,
+    Libssl,
+}
+
+impl Forced {
+    fn by_environment() -> PyResult<Forced> {
+        match std::env::var_os(FORCED) {
+            None => Ok(Forced::No),
+            Some(name) if name == "portable" => Ok(Forced::Portable),
+            Some(name) if name == "libssl" => Ok(Forced::Libssl),
+            Some(name) => Err(PyValueError::new_err(format!(
+                "{FORCED} must be 'portable' or 'libssl', not '{}'",
+                name.display()
+            ))),
+        }
+    }
+}
 
 /// How far the handshake or the shutdown has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +76,6 @@ pub(crate) enum Outgoing<'a, 'py> {
     /// An object of the interpreter's, which can be queued without a copy.
     Bytes(&'a Bound<'py, PyBytes>),
     /// Memory of the engine's.
-    #[allow(dead_code, reason = "what engines with memory of their own lend")]
     Memory(&'a [u8]),
 }
 
@@ -69,6 +91,8 @@ impl Outgoing<'_, '_> {
 
 /// One side of a TLS connection.
 pub(crate) enum Engine {
+    /// See [`Direct`].
+    Direct(Direct),
     /// See [`Portable`].
     Portable(Portable),
 }
@@ -86,16 +110,16 @@ impl Engine {
         server_side: bool,
         server_hostname: Option<&Obj>,
     ) -> PyResult<Engine> {
-        let portable = || Portable::new(py, sslcontext, server_side, server_hostname).map(Engine::Portable);
-        match std::env::var_os(FORCED) {
-            None => portable(),
-            Some(name) if name == "portable" => portable(),
-            Some(name) if name == "libssl" => Err(PyRuntimeError::new_err(format!(
-                "{FORCED} asks for an engine that is not available: 'libssl'"
-            ))),
-            Some(name) => Err(PyValueError::new_err(format!(
-                "{FORCED} must be 'portable' or 'libssl', not '{}'",
-                name.display()
+        let forced = Forced::by_environment()?;
+        let portable = Portable::new(py, sslcontext, server_side, server_hostname)?;
+        if forced == Forced::Portable {
+            return Ok(Engine::Portable(portable));
+        }
+        match Direct::new(py, portable.ssl_object()) {
+            Ok(direct) => Ok(Engine::Direct(direct)),
+            Err(_) if forced == Forced::No => Ok(Engine::Portable(portable)),
+            Err(reason) => Err(PyRuntimeError::new_err(format!(
+                "{FORCED} asks for an engine that is not available: 'libssl': {reason}"
             ))),
         }
     }
@@ -106,6 +130,7 @@ impl Engine {
     /// MemoryError.
     pub(crate) fn feed(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         match self {
+            Engine::Direct(engine) => engine.feed(data),
             Engine::Portable(engine) => engine.feed(py, data),
         }
     }
@@ -113,6 +138,7 @@ impl Engine {
     /// How many bytes of the peer's were fed that the engine has not looked at yet.
     pub(crate) fn incoming_size(&self, py: Python<'_>) -> PyResult<usize> {
         match self {
+            Engine::Direct(engine) => Ok(engine.incoming_size()),
             Engine::Portable(engine) => engine.incoming_size(py),
         }
     }
@@ -124,6 +150,7 @@ impl Engine {
     /// in what is outgoing then.
     pub(crate) fn handshake(&self, py: Python<'_>) -> PyResult<Progress> {
         match self {
+            Engine::Direct(engine) => engine.handshake(py),
             Engine::Portable(engine) => engine.handshake(py),
         }
     }
@@ -134,6 +161,7 @@ impl Engine {
     /// `ssl.SSLError` as `SSLObject.read()` raises it.
     pub(crate) fn read(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<Read> {
         match self {
+            Engine::Direct(engine) => engine.read(py, into),
             Engine::Portable(engine) => engine.read(py, into),
         }
     }
@@ -144,6 +172,7 @@ impl Engine {
     /// `ssl.SSLError` as `SSLObject.write()` raises it.
     pub(crate) fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<Write> {
         match self {
+            Engine::Direct(engine) => engine.write(py, data),
             Engine::Portable(engine) => engine.write(py, data),
         }
     }
@@ -154,6 +183,7 @@ impl Engine {
     /// `ssl.SSLError` as `SSLObject.unwrap()` raises it.
     pub(crate) fn shutdown(&self, py: Python<'_>) -> PyResult<Progress> {
         match self {
+            Engine::Direct(engine) => engine.shutdown(py),
             Engine::Portable(engine) => engine.shutdown(py),
         }
     }
@@ -161,6 +191,7 @@ impl Engine {
     /// How many bytes there are for the peer.
     pub(crate) fn outgoing_size(&self, py: Python<'_>) -> PyResult<usize> {
         match self {
+            Engine::Direct(engine) => Ok(engine.outgoing_size()),
             Engine::Portable(engine) => engine.outgoing_size(py),
         }
     }
@@ -172,6 +203,10 @@ impl Engine {
     /// MemoryError, before `take` is called.
     pub(crate) fn take_outgoing(&self, py: Python<'_>, take: impl FnOnce(Outgoing<'_, '_>)) -> PyResult<()> {
         match self {
+            Engine::Direct(engine) => {
+                engine.take_outgoing(take);
+                Ok(())
+            }
             Engine::Portable(engine) => engine.take_outgoing(py, take),
         }
     }
@@ -179,6 +214,7 @@ impl Engine {
     /// The `ssl.SSLObject`.
     pub(crate) fn ssl_object(&self) -> &Obj {
         match self {
+            Engine::Direct(engine) => engine.ssl_object(),
             Engine::Portable(engine) => engine.ssl_object(),
         }
     }
@@ -186,7 +222,42 @@ impl Engine {
     /// Shows what it owns to the garbage collector.
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) {
         match self {
+            Engine::Direct(engine) => engine.visit(visit),
             Engine::Portable(engine) => engine.visit(visit),
         }
     }
+}
+
+/// `_tls_engine()`: the name of the engine that connections get, and why.
+///
+/// # Errors
+/// ValueError for a `SABIO_TLS_ENGINE` that names no engine.
+fn describe(py: Python<'_>) -> PyResult<(&'static str, String)> {
+    Ok(match (Forced::by_environment()?, Library::get(py)) {
+        (Forced::Portable, _) => ("portable", format!("{FORCED} asks for it")),
+        (_, Ok(library)) => ("libssl", library.describe()),
+        (_, Err(reason)) => ("portable", reason.to_owned()),
+    })
+}
+
+const TLS_ENGINE: Signature<0> = Signature {
+    function: "_tls_engine",
+    parameters: [],
+    required: 0,
+    positional: 0,
+};
+
+/// Adds `_tls_engine()`.
+pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    add_function(
+        module,
+        c"_tls_engine",
+        c"_tls_engine()\n--\n\nThe name of the TLS engine that new connections get, and why.",
+        |args| {
+            args.parse(&TLS_ENGINE)?;
+            Ok(Obj::from(
+                describe(args.py())?.into_pyobject(args.py())?.into_any(),
+            ))
+        },
+    )
 }

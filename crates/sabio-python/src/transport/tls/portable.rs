@@ -124,7 +124,7 @@ impl Portable {
 }
 
 /// What a call gave; None where the engine needs more from the peer.
-fn unless_blocked(py: Python<'_>, called: PyResult<Obj>) -> PyResult<Option<Obj>> {
+pub(super) fn unless_blocked(py: Python<'_>, called: PyResult<Obj>) -> PyResult<Option<Obj>> {
     match called {
         Ok(value) => Ok(Some(value)),
         Err(error) if ssl_module(py)?.is_blocked(py, &error) => Ok(None),

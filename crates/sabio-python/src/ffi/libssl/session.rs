@@ -1,0 +1,185 @@
+//! One TLS connection, as libssl sees it.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_long, c_void};
+use std::ptr::NonNull;
+
+use pyo3::prelude::*;
+
+use super::functions::{Bio, Functions, Ssl};
+use super::library::Library;
+use super::wire::{self, Wire};
+use crate::ffi::Obj;
+
+const SSL_ERROR_WANT_READ: c_int = 2;
+const SSL_ERROR_WANT_WRITE: c_int = 3;
+const SSL_ERROR_ZERO_RETURN: c_int = 6;
+
+const SSL_CTRL_MODE: c_int = 33;
+const SSL_MODE_RELEASE_BUFFERS: c_long = 0x10;
+
+/// How far a call of libssl came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// So many bytes were read or written.
+    Done(usize),
+    /// Not before more was received.
+    NeedsData,
+    /// The peer has said that it sends nothing more (`close_notify`).
+    Ended,
+    /// It failed, and why stands in the thread's error queue: the same call through the `_SSLSocket` raises it.
+    Failed,
+    /// libssl is in the middle of a call on this session: a callback of Python, or another thread meanwhile, made this one.
+    Busy,
+}
+
+/// A `_ssl._SSLSocket` together with its `SSL` and the wire that its bytes go through.
+pub(crate) struct Session {
+    socket: Obj,
+    ssl: NonNull<Ssl>,
+    bio: NonNull<Bio>,
+    functions: &'static Functions,
+    busy: Cell<bool>,
+}
+
+impl Session {
+    /// Puts a wire in the place of the session's BIOs. `ssl` is that of `socket`, and no byte has passed through it.
+    pub(super) fn new(library: &'static Library, socket: Obj, ssl: NonNull<Ssl>) -> Result<Session, String> {
+        let functions = library.functions;
+        let bio = wire::open(functions, &library.method).ok_or("OpenSSL has no memory for a BIO")?;
+        // SAFETY: the SSL lives as long as the object that we own. It takes over one reference to the BIO, which serves
+        // both directions, and lets go of the BIOs that it had; ours is the second reference.
+        unsafe {
+            (functions.BIO_up_ref)(bio.as_ptr());
+            (functions.SSL_set_bio)(ssl.as_ptr(), bio.as_ptr(), bio.as_ptr());
+            (functions.SSL_ctrl)(
+                ssl.as_ptr(),
+                SSL_CTRL_MODE,
+                SSL_MODE_RELEASE_BUFFERS,
+                std::ptr::null_mut(),
+            );
+        }
+        Ok(Session {
+            socket,
+            ssl,
+            bio,
+            functions,
+            busy: Cell::new(false),
+        })
+    }
+
+    /// The `_ssl._SSLSocket`.
+    pub(crate) fn socket(&self) -> &Obj {
+        &self.socket
+    }
+
+    /// Runs `body` with the wire, unless libssl is at work.
+    #[inline]
+    fn with_wire<R>(&self, body: impl FnOnce(&mut Wire) -> R) -> Option<R> {
+        if self.busy.get() {
+            return None;
+        }
+        // SAFETY: our reference keeps the BIO alive; libssl is not in a call that could touch the wire, `body` makes none.
+        Some(body(unsafe { wire::wire(self.functions, self.bio.as_ptr()) }))
+    }
+
+    /// Marks the session as being in libssl's hands while `body` runs, which may call into Python. None if it is already.
+    pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> Option<R> {
+        struct Leave<'a>(&'a Cell<bool>);
+
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+
+        if self.busy.replace(true) {
+            return None;
+        }
+        let _leave = Leave(&self.busy);
+        Some(body())
+    }
+
+    /// Gives what was received: copied, to be read whenever it is wanted. False if libssl is at work.
+    pub(crate) fn feed(&self, data: &[u8]) -> bool {
+        self.with_wire(|wire| wire.keep(data)).is_some()
+    }
+
+    /// How many bytes were received that libssl has not looked at yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.with_wire(|wire| wire.waiting()).unwrap_or(0)
+    }
+
+    /// Lends what is to be sent, to be sent and shortened. None if libssl is at work. No call of libssl, and none into
+    /// Python, may be made by `body`.
+    #[inline]
+    pub(crate) fn with_outgoing<R>(&self, body: impl FnOnce(&mut Vec<u8>) -> R) -> Option<R> {
+        self.with_wire(|wire| body(wire.written()))
+    }
+
+    /// Reads decrypted data: at most what fits, at most one record (16 KiB).
+    #[inline]
+    pub(crate) fn read(&self, py: Python<'_>, memory: &mut [u8]) -> Step {
+        // SAFETY: the slice is ours to write.
+        unsafe { self.read_to(py, memory.as_mut_ptr(), memory.len()) }
+    }
+
+    /// # Safety
+    /// `size` bytes can be written at `target`.
+    #[inline]
+    unsafe fn read_to(&self, _py: Python<'_>, target: *mut u8, size: usize) -> Step {
+        let mut count = 0;
+        self.step(|functions, ssl| {
+            // SAFETY: the GIL is held; the SSL is alive, there is room at the target, `count` takes how much was written.
+            let result = unsafe { (functions.SSL_read_ex)(ssl, target.cast(), size, &raw mut count) };
+            (result, count)
+        })
+    }
+
+    /// Encrypts data, all of it or nothing: at most 16 KiB make one record. After `NeedsData` the call has to be repeated
+    /// with data that begins with the same bytes.
+    #[inline]
+    pub(crate) fn write(&self, _py: Python<'_>, data: &[u8]) -> Step {
+        let mut count = 0;
+        self.step(|functions, ssl| {
+            // SAFETY: the GIL is held; the SSL is alive and the data readable; `count` takes how much was used.
+            let result = unsafe {
+                (functions.SSL_write_ex)(ssl, data.as_ptr().cast::<c_void>(), data.len(), &raw mut count)
+            };
+            (result, count)
+        })
+    }
+
+    #[inline]
+    fn step(&self, call: impl FnOnce(&Functions, *mut Ssl) -> (c_int, usize)) -> Step {
+        let outcome = self.enter(|| {
+            let functions = self.functions;
+            // SAFETY: touches the thread's own queue only.
+            unsafe { (functions.ERR_clear_error)() };
+            let (result, count) = call(functions, self.ssl.as_ptr());
+            if result > 0 {
+                return Step::Done(count);
+            }
+            // SAFETY: on the thread of the failed call, with its result, and nothing of OpenSSL was called since.
+            match unsafe { (functions.SSL_get_error)(self.ssl.as_ptr(), result) } {
+                SSL_ERROR_WANT_READ | SSL_ERROR_WANT_WRITE => Step::NeedsData,
+                SSL_ERROR_ZERO_RETURN => Step::Ended,
+                _ => Step::Failed,
+            }
+        });
+        outcome.unwrap_or(Step::Busy)
+    }
+
+    /// Empties the thread's error queue, after a failure was raised.
+    pub(crate) fn clear_errors(&self) {
+        // SAFETY: touches the thread's own queue only.
+        unsafe { (self.functions.ERR_clear_error)() }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: our own reference to the BIO; the SSL has another, so that the object works as long as it lives.
+        unsafe { (self.functions.BIO_free)(self.bio.as_ptr()) };
+    }
+}
