@@ -5,6 +5,7 @@
 //! * [`Reactor`] knows which descriptors are watched for whom, and which timers are set;
 //! * [`sys::Poller`] waits for them, and [`Waker`] ends the wait from another thread;
 //! * [`socket`] and [`pipe`] make the nonblocking calls, and [`Resolver`] the blocking ones on threads of its own;
+//! * [`process`] tells of child processes that end;
 //! * [`remote`] lets a task wait for such a thread.
 //!
 //! A turn of a loop is: wait ([`sys::Poller::wait`]), hand each event to [`Reactor::fire`], wake what other
@@ -19,6 +20,7 @@ mod event;
 mod interest;
 pub mod pipe;
 mod primitive;
+pub mod process;
 mod reactor;
 mod remote;
 mod resolver;

@@ -19,7 +19,7 @@ use sabio_reactor::Nanos;
 
 use super::Loop;
 use crate::ffi::{LocalQueue, Outcome, Ref, Visit};
-use crate::transport::{Datagram, Stream, datagram, flush};
+use crate::transport::{Datagram, Stream, WritePipe, datagram, flush, pipe};
 
 /// How long an answer may wait for the callbacks behind it.
 const TARGET: Duration = Duration::from_millis(1);
@@ -31,6 +31,7 @@ const MOST_PATIENCE: u32 = 64;
 pub(crate) enum CorkedTransport {
     Stream(Ref<Stream>),
     Datagram(Ref<Datagram>),
+    Pipe(Ref<WritePipe>),
 }
 
 /// The transports that have data to send, in the order in which they were written to.
@@ -69,6 +70,7 @@ impl Corked {
             visit.obj(match transport {
                 CorkedTransport::Stream(stream) => stream.as_obj(),
                 CorkedTransport::Datagram(datagram) => datagram.as_obj(),
+                CorkedTransport::Pipe(pipe) => pipe.as_obj(),
             });
         });
     }
@@ -131,6 +133,7 @@ impl Loop {
             match transport {
                 CorkedTransport::Stream(stream) => flush(&stream, py)?,
                 CorkedTransport::Datagram(transport) => datagram::flush(&transport, py)?,
+                CorkedTransport::Pipe(pipe) => pipe::flush(&pipe, py)?,
             }
         }
         Ok(())

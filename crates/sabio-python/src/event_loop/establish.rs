@@ -70,11 +70,16 @@ pub(super) async fn make<T: Transport>(
         };
         PyResult::Ok((open(py, parts)?, protocol))
     })?;
+    until_made(&transport, made).await;
+    Ok((transport, protocol))
+}
+
+/// Waits until `connection_made` was called. Whoever is cancelled meanwhile closes the transport.
+pub(super) async fn until_made<T: Transport>(transport: &Ref<T>, made: oneshot::Receiver<()>) {
     let mut unclaimed = Unclaimed(Some(transport.clone()));
     // The sender can only be dropped unused by a loop that is closed, whose tasks are not stepped any more.
     let _ = made.await;
     unclaimed.0 = None;
-    Ok((transport, protocol))
 }
 
 /// As [`make`], for streams.

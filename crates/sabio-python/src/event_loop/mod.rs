@@ -14,6 +14,7 @@ pub(crate) mod debug;
 pub(crate) mod errors;
 mod establish;
 pub(crate) mod executor;
+mod pipes;
 pub(crate) mod readers;
 pub(crate) mod resolve;
 pub(crate) mod resolver;
@@ -446,6 +447,7 @@ fn define(table: &mut MethodTable<Loop>) {
     serve::define(table);
     unix::define(table);
     create_datagram::define(table);
+    pipes::define(table);
     readers::define(table);
     sock::define(table);
     sock_connect::define(table);

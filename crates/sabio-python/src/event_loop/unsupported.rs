@@ -38,8 +38,6 @@ const fn text(literal: &'static str) -> &'static std::ffi::CStr {
 pub(super) fn define(table: &mut MethodTable<Loop>) {
     unsupported!(
         table,
-        "connect_read_pipe" ("$self, protocol_factory, pipe") "Read from a pipe.",
-        "connect_write_pipe" ("$self, protocol_factory, pipe") "Write to a pipe.",
         "subprocess_exec" (
             "$self, protocol_factory, program, *args, stdin=-1, stdout=-1, stderr=-1, universal_newlines=False, \
              shell=False, bufsize=0, encoding=None, errors=None, text=None, **kwargs"

@@ -1,7 +1,7 @@
 //! The one way in which a transport ends: `closing` first, then what is queued is sent (or dropped), then
 //! `connection_lost`, then the descriptor is closed and the server told.
 
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -32,7 +32,11 @@ pub(crate) fn close<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> 
 ///
 /// # Errors
 /// RuntimeError when the loop is closed.
-fn force_close<T: Transport>(slf: &Ref<T>, py: Python<'_>, exception: Option<Obj>) -> PyResult<()> {
+pub(super) fn force_close<T: Transport>(
+    slf: &Ref<T>,
+    py: Python<'_>,
+    exception: Option<Obj>,
+) -> PyResult<()> {
     if slf.shared().is_lost() {
         return Ok(());
     }
@@ -80,7 +84,7 @@ pub(super) fn fatal_error<T: Transport>(
     let Some(event_loop) = slf.shared().event_loop.get() else {
         return Ok(());
     };
-    let told = if error.is_instance_of::<PyOSError>(py) {
+    let told = if T::is_expected(py, &error) {
         if event_loop.debug() {
             log(slf, py, &error, message)
         } else {
@@ -145,11 +149,6 @@ pub(super) fn define<T: Transport>(table: &mut MethodTable<T>) {
             close,
         )
         .fast_noargs(
-            c"abort",
-            c"abort($self, /)\n--\n\nClose the connection without sending what could not be sent yet.",
-            abort,
-        )
-        .fast_noargs(
             c"is_closing",
             c"is_closing($self, /)\n--\n\nWhether the transport is closing or closed.",
             |slf, _py| Ok(slf.shared().closing.get()),
@@ -175,4 +174,13 @@ pub(super) fn define<T: Transport>(table: &mut MethodTable<T>) {
             c"Not 0 once connection_lost() is certain to come; counts the writes since.",
             |slf, _py| Ok(slf.shared().conn_lost.get() as usize),
         );
+}
+
+/// What only those have that send.
+pub(super) fn define_abort<T: Transport>(table: &mut MethodTable<T>) {
+    table.fast_noargs(
+        c"abort",
+        c"abort($self, /)\n--\n\nClose the connection without sending what could not be sent yet.",
+        abort,
+    );
 }

@@ -25,8 +25,10 @@ const INTERNET: i32 = 2;
 pub(crate) enum Owner {
     /// The transport.
     Fd(OwnedFd),
-    /// A Python socket object, with the number of its descriptor.
+    /// A Python socket object, or the file object of a pipe, with the number of its descriptor.
     Socket(Obj, RawFd),
+    /// The same where another transport has that descriptor already: with one of our own for the same open file.
+    Shared(Obj, RawFd, OwnedFd),
 }
 
 impl Owner {
@@ -38,6 +40,7 @@ impl Owner {
         match self {
             Owner::Fd(fd) => Ok(fd.as_fd()),
             Owner::Socket(_, fd) => sys::borrow(*fd),
+            Owner::Shared(_, _, fd) => Ok(fd.as_fd()),
         }
     }
 }
@@ -59,13 +62,14 @@ pub(super) struct Descriptor {
 impl Descriptor {
     /// Takes the descriptor over. `peer` is the address of the other end, where it is known.
     pub(super) fn new(owner: Owner, peer: Option<Address>) -> Descriptor {
-        let (fd, owned, socket) = match owner {
-            Owner::Fd(fd) => (fd.as_raw_fd(), Some(fd), None),
-            Owner::Socket(socket, fd) => (fd, None, Some(socket)),
+        let (fd, number, owned, socket) = match owner {
+            Owner::Fd(fd) => (fd.as_raw_fd(), fd.as_raw_fd(), Some(fd), None),
+            Owner::Socket(socket, fd) => (fd, fd, None, Some(socket)),
+            Owner::Shared(socket, number, fd) => (fd.as_raw_fd(), number, Some(fd), Some(socket)),
         };
         Descriptor {
             fd: Cell::new(fd),
-            number: fd,
+            number,
             owned: Cell::new(owned),
             socket: ObjCell::new(socket),
             token: Cell::new(None),
@@ -155,12 +159,7 @@ impl Descriptor {
         }
         self.local();
         self.peer();
-        self.fd.set(-1);
-        self.interest.set(Interest::NONE);
-        let source = self.token.take().and_then(|token| {
-            let event_loop = event_loop.filter(|event_loop| !event_loop.is_inherited())?;
-            event_loop.reactor().deregister(token)
-        });
+        let source = self.deregister(event_loop);
         drop(self.owned.take());
         let closed = match self.socket.get() {
             Some(socket) => socket.bind(py).call_method0("close").map(|_| ()),
@@ -168,6 +167,28 @@ impl Descriptor {
         };
         drop(source);
         closed
+    }
+
+    /// Out of the reactor: what it was known as there, to be dropped when everything is done.
+    fn deregister(&self, event_loop: Option<&Ref<Loop>>) -> Option<Source> {
+        self.fd.set(-1);
+        self.interest.set(Interest::NONE);
+        let token = self.token.take()?;
+        let event_loop = event_loop.filter(|event_loop| !event_loop.is_inherited())?;
+        event_loop.reactor().deregister(token)
+    }
+
+    /// Deregisters, and lets go of a user's file without closing it: nothing has come of the transport.
+    pub(super) fn abandon(&self, event_loop: Option<&Ref<Loop>>) {
+        let source = self.deregister(event_loop);
+        drop(self.owned.take());
+        self.socket.set(None);
+        drop(source);
+    }
+
+    /// The Python object that owns the descriptor, while it is open.
+    pub(super) fn file(&self) -> Option<Obj> {
+        self.socket.get().filter(|_| self.is_open())
     }
 
     /// The socket's own address.

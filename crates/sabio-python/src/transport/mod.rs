@@ -3,20 +3,24 @@
 //! `stream` is the one state machine that all stream transports share, split by behaviour: `read`, `write` (corked,
 //! over `queue`), `flow` (pausing the protocol), `close` (the one way in which a transport ends), `extra` (what can be
 //! asked about it). `descriptor` is the one owner of the descriptor. `tcp` and `unix` hold what is
-//! particular to each, and `datagram` is the transport that has no stream at all.
+//! particular to each, `pipe` is one half of a stream at a time, and `datagram` is the transport that has no stream at
+//! all. `receive` and `channel` are the system calls, which differ between sockets and pipes.
 //!
 //! Invariants: a descriptor is deregistered from the reactor in the same function that closes it; `connection_made`
 //! is the first and `connection_lost` the last call that a protocol gets, each once; no borrow of a transport's state
 //! is alive while Python code runs, so a protocol may do anything in any of its callbacks.
 
 mod address;
+mod channel;
 pub(crate) mod close;
 pub(crate) mod datagram;
 mod descriptor;
 mod extra;
 mod flow;
+pub(crate) mod pipe;
 mod queue;
 mod read;
+mod receive;
 mod shared;
 mod stream;
 mod tcp;
@@ -38,7 +42,9 @@ pub(crate) use address::{address_from_python, address_to_python, unix_address_fr
 pub(crate) use datagram::Datagram;
 pub(crate) use descriptor::Owner;
 pub(crate) use extra::transport_socket;
-pub(crate) use read::{MAX_SIZE as MAX_READ, pause_reading, resume_reading};
+pub(crate) use pipe::{ReadPipe, WritePipe};
+pub(crate) use read::{pause_reading, resume_reading};
+pub(crate) use receive::MAX_SIZE as MAX_READ;
 pub(crate) use shared::Transport;
 pub(crate) use stream::{Parts, Stream, check_unused};
 pub(crate) use write::{flush, write};
@@ -48,10 +54,14 @@ pub(crate) use write::{flush, write};
 pub(crate) enum Source {
     /// A stream transport.
     Stream(Ref<Stream>),
-    /// A weak reference to a stream transport that waits for nothing: whoever forgets it is told so by its finalizer.
+    /// A weak reference to a transport that waits for nothing: whoever forgets it is told so by its finalizer.
     Idle(Obj),
     /// A datagram transport.
     Datagram(Ref<Datagram>),
+    /// The end of a pipe that is read from.
+    ReadPipe(Ref<ReadPipe>),
+    /// The end of a pipe that is written to.
+    WritePipe(Ref<WritePipe>),
     /// A server, and which of its listeners it is.
     Listener(Ref<Server>, usize),
     /// The pipe that tells the loop of signals.
@@ -65,6 +75,8 @@ impl Source {
             Source::Stream(transport) => visit.obj(transport.as_obj()),
             Source::Idle(reference) => visit.obj(reference),
             Source::Datagram(transport) => visit.obj(transport.as_obj()),
+            Source::ReadPipe(transport) => visit.obj(transport.as_obj()),
+            Source::WritePipe(transport) => visit.obj(transport.as_obj()),
             Source::Listener(server, _) => visit.obj(server.as_obj()),
             Source::Signals => {}
         }
@@ -73,8 +85,11 @@ impl Source {
     /// The owner, as `add_reader` names it to those who ask for its descriptor; None for the loop itself.
     pub(crate) fn owner(&self, py: Python<'_>) -> Option<Obj> {
         match self {
-            Source::Stream(_) | Source::Idle(_) => self.transport(py).map(Ref::into_obj),
+            Source::Idle(reference) => referent(reference, py).map(Obj::from),
+            Source::Stream(transport) => Some(transport.as_obj().clone()),
             Source::Datagram(transport) => Some(transport.as_obj().clone()),
+            Source::ReadPipe(transport) => Some(transport.as_obj().clone()),
+            Source::WritePipe(transport) => Some(transport.as_obj().clone()),
             Source::Listener(server, _) => Some(server.as_obj().clone()),
             Source::Signals => None,
         }
@@ -84,11 +99,8 @@ impl Source {
     pub(crate) fn transport(&self, py: Python<'_>) -> Option<Ref<Stream>> {
         match self {
             Source::Stream(transport) => Some(transport.clone()),
-            Source::Idle(reference) => {
-                let referent = reference.bind(py).cast::<PyWeakrefReference>().ok()?.upgrade()?;
-                Ref::downcast(&referent).cloned()
-            }
-            Source::Datagram(_) | Source::Listener(..) | Source::Signals => None,
+            Source::Idle(reference) => Ref::downcast(&referent(reference, py)?).cloned(),
+            _ => None,
         }
     }
 
@@ -121,10 +133,30 @@ impl Source {
                 }
                 Ok(())
             }
+            Source::ReadPipe(transport) => {
+                if readable {
+                    pipe::readable(transport, py, event_loop)?;
+                }
+                Ok(())
+            }
+            Source::WritePipe(transport) => {
+                if readable {
+                    pipe::reader_gone(transport, py)?;
+                }
+                if writable {
+                    pipe::writable(transport, py, event_loop)?;
+                }
+                Ok(())
+            }
             Source::Listener(server, index) => accept::accept(py, event_loop, server, *index),
             Source::Signals => signals::ready(event_loop, py),
         }
     }
+}
+
+/// What a weak reference refers to, if it is still there.
+fn referent<'py>(reference: &Obj, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    reference.bind(py).cast::<PyWeakrefReference>().ok()?.upgrade()
 }
 
 /// A new transport on a connected stream socket, of the class for its family.
@@ -146,5 +178,6 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tcp::init(module)?;
     datagram::init(module)?;
     tls::init(module)?;
+    pipe::init(module)?;
     unix::init(module)
 }

@@ -10,8 +10,8 @@ use std::os::fd::BorrowedFd;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use sabio_reactor::socket;
 
+use super::channel::Channel;
 use crate::ffi::{Obj, Visit};
 
 /// The most pieces that one sendmsg(2) takes (`IOV_MAX`).
@@ -94,10 +94,10 @@ impl Queue {
     ///
     /// # Errors
     /// Those of send(2), other than `WouldBlock`; what was not sent stays.
-    pub(super) fn send(&self, py: Python<'_>, fd: BorrowedFd<'_>) -> io::Result<Progress> {
+    pub(super) fn send<C: Channel>(&self, py: Python<'_>, fd: BorrowedFd<'_>) -> io::Result<Progress> {
         let mut queue = self.pieces.borrow_mut();
         while self.size.get() > 0 {
-            let (offered, sent) = match queue.send_some(py, fd) {
+            let (offered, sent) = match queue.send_some::<C>(py, fd) {
                 Ok(counts) => counts,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Blocked),
                 Err(error) => return Err(error),
@@ -137,18 +137,23 @@ impl Queue {
 impl Pieces {
     /// One system call: how many bytes were offered and how many of them were taken.
     #[inline]
-    fn send_some(&self, py: Python<'_>, fd: BorrowedFd<'_>) -> io::Result<(usize, usize)> {
+    fn send_some<C: Channel>(&self, py: Python<'_>, fd: BorrowedFd<'_>) -> io::Result<(usize, usize)> {
         let Some(first) = &self.first else {
             return Ok((0, 0));
         };
         let first = &data(py, first)[self.offset..];
         if self.rest.is_empty() {
-            return Ok((first.len(), socket::send(fd, first)?));
+            return Ok((first.len(), C::send(fd, first)?));
         }
-        self.send_several(py, fd, first)
+        self.send_several::<C>(py, fd, first)
     }
 
-    fn send_several(&self, py: Python<'_>, fd: BorrowedFd<'_>, first: &[u8]) -> io::Result<(usize, usize)> {
+    fn send_several<C: Channel>(
+        &self,
+        py: Python<'_>,
+        fd: BorrowedFd<'_>,
+        first: &[u8],
+    ) -> io::Result<(usize, usize)> {
         let pieces = std::iter::once(first).chain(self.rest.iter().map(|piece| data(py, piece)));
         let count = self.rest.len() + 1;
         if count <= FEW_PIECES {
@@ -158,11 +163,11 @@ impl Pieces {
                 *place = IoSlice::new(piece);
                 offered += piece.len();
             }
-            Ok((offered, socket::send_vectored(fd, &list[..count])?))
+            Ok((offered, C::send_vectored(fd, &list[..count])?))
         } else {
             let list: Vec<_> = pieces.take(MOST_PIECES).map(IoSlice::new).collect();
             let offered = list.iter().map(|piece| piece.len()).sum();
-            Ok((offered, socket::send_vectored(fd, &list)?))
+            Ok((offered, C::send_vectored(fd, &list)?))
         }
     }
 

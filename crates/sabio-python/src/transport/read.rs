@@ -5,24 +5,18 @@ use std::io;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use sabio_reactor::socket;
 
+use super::channel::SocketChannel;
 use super::close;
+use super::receive::{LARGE, MAX_SIZE, receive_bytes, receive_for_reader};
 use super::shared::log_debug;
 use super::stream::{Delivery, Stream};
 use crate::event_loop::Loop;
-use crate::ffi::{MethodTable, Obj, Ref, bytes_from_slice, fill_buffer, recv_into_new_bytes};
+use crate::ffi::{MethodTable, Obj, Ref, fill_buffer};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::stream::{Reader, StreamReaderProtocol};
-
-/// The most that one read gives, in bytes: `Transport.max_size` of asyncio.
-pub(crate) const MAX_SIZE: usize = 256 * 1024;
-
-/// After a read of this many bytes the next one goes straight into the object that the protocol gets; smaller ones are
-/// copied from the loop's buffer, so that no connection holds memory while it is idle.
-const LARGE: usize = 32 * 1024;
 
 const FATAL_READ: &str = "Fatal read error on socket transport";
 
@@ -62,12 +56,9 @@ fn read_for_reader(
     protocol: &Obj,
     reader: &Reader,
 ) -> PyResult<()> {
-    let received = if slf.large_reads.get() && reader.is_empty() {
-        receive_into(slf, py, reader)?
-    } else {
-        receive_and_copy(slf, py, event_loop, reader)?
-    };
-    let size = match received {
+    let large = slf.large_reads.get();
+    let received = receive_for_reader::<SocketChannel>(&slf.descriptor, py, event_loop, large, reader);
+    let size = match received? {
         Ok(size) => size,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
         Err(error) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
@@ -82,46 +73,10 @@ fn read_for_reader(
     }
 }
 
-/// Receives straight into the object that who reads next gets.
-fn receive_into(slf: &Stream, py: Python<'_>, reader: &Reader) -> PyResult<io::Result<usize>> {
-    let mut size = 0;
-    Ok(receive_large(slf, py, &mut size)?.map(|data| {
-        if let Ok(message) = data.bind(py).cast::<PyBytes>() {
-            reader.push(message);
-        }
-        size
-    }))
-}
-
-/// Receives into the loop's buffer, and copies from there to where there is room for just so much.
-fn receive_and_copy(
-    slf: &Stream,
-    py: Python<'_>,
-    event_loop: &Loop,
-    reader: &Reader,
-) -> PyResult<io::Result<usize>> {
-    let mut scratch = event_loop.scratch().borrow_mut();
-    match slf
-        .descriptor
-        .borrow()
-        .and_then(|fd| socket::recv(fd, &mut scratch))
-    {
-        // Neither making bytes nor copying them runs Python code, so the borrow may last.
-        Ok(size) => {
-            reader.append(py, &scratch[..size])?;
-            Ok(Ok(size))
-        }
-        Err(error) => Ok(Err(error)),
-    }
-}
-
 fn read_data(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, protocol: &Obj) -> PyResult<()> {
     let mut size = 0;
-    let received = if slf.large_reads.get() {
-        receive_large(slf, py, &mut size)
-    } else {
-        receive_small(slf, py, event_loop, &mut size)
-    };
+    let large = slf.large_reads.get();
+    let received = receive_bytes::<SocketChannel>(&slf.descriptor, py, event_loop, large, &mut size);
     let data = match received? {
         Ok(data) => data,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -136,36 +91,6 @@ fn read_data(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, protocol
         Ok(_) => Ok(()),
         Err(error) => close::fatal_error(slf, py, error, FATAL_DATA_RECEIVED),
     }
-}
-
-#[inline]
-fn receive_small(
-    slf: &Stream,
-    py: Python<'_>,
-    event_loop: &Loop,
-    size: &mut usize,
-) -> PyResult<io::Result<Obj>> {
-    let mut scratch = event_loop.scratch().borrow_mut();
-    match slf
-        .descriptor
-        .borrow()
-        .and_then(|fd| socket::recv(fd, &mut scratch))
-    {
-        Ok(count) => {
-            *size = count;
-            // Making bytes runs no Python code, so the borrow may last.
-            Ok(Ok(bytes_from_slice(py, &scratch[..count])?))
-        }
-        Err(error) => Ok(Err(error)),
-    }
-}
-
-fn receive_large(slf: &Stream, py: Python<'_>, size: &mut usize) -> PyResult<io::Result<Obj>> {
-    recv_into_new_bytes(py, MAX_SIZE, |memory| {
-        let count = socket::recv_uninit(slf.descriptor.borrow()?, memory)?.len();
-        *size = count;
-        Ok(count)
-    })
 }
 
 /// What came of a read into the protocol's own buffer.

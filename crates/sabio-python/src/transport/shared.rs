@@ -5,15 +5,16 @@
 
 use std::cell::Cell;
 
-use pyo3::exceptions::PyResourceWarning;
+use pyo3::exceptions::{PyOSError, PyResourceWarning};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString, PyType, PyWeakrefReference};
+use sabio_reactor::Interest;
 use sabio_reactor::socket::Address;
 use sabio_sync::oneshot::Sender;
 
-use super::close;
 use super::descriptor::{Descriptor, Owner};
 use super::flow::Limits;
+use super::{Source, close};
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready, errors};
 use crate::ffi::{
@@ -22,6 +23,7 @@ use crate::ffi::{
 use crate::handle::call_in_context;
 use crate::interpreter::interpreter;
 use crate::names::Name;
+use crate::os_error::os_error;
 
 /// The state that all kinds of transports have.
 pub(crate) struct Shared {
@@ -103,14 +105,49 @@ pub(crate) trait Transport: Class {
     /// Sends what is corked now, if anything is.
     fn flush_now(slf: &Ref<Self>, py: Python<'_>) -> PyResult<()>;
 
+    /// As what the reactor knows it.
+    fn source(slf: &Ref<Self>) -> Source;
+
     /// Tells the reactor what the transport waits for.
     ///
     /// # Errors
     /// OSError of the poller (`ENOMEM`, `ENOSPC`).
     fn update_interest(slf: &Ref<Self>, py: Python<'_>) -> PyResult<()>;
 
+    /// Whether an error that ends the connection is an ordinary one, which is only logged in debug mode.
+    fn is_expected(py: Python<'_>, error: &PyErr) -> bool {
+        error.is_instance_of::<PyOSError>(py)
+    }
+
     /// The descriptor is closed: lets go of what is the kind's own.
     fn ended(&self, py: Python<'_>) -> PyResult<()>;
+}
+
+/// Has the reactor report `interest`. A transport that is open and waits for nothing may be forgotten by everybody, since
+/// its end will not come by itself: the reactor knows it by a weak reference then.
+///
+/// # Errors
+/// OSError of the poller (`ENOMEM`, `ENOSPC`, `EPERM` for what is always ready).
+pub(super) fn watch<T: Transport>(slf: &Ref<T>, py: Python<'_>, interest: Interest) -> PyResult<()> {
+    let shared = slf.shared();
+    let held = !interest.is_none() || shared.closing.get();
+    if shared.descriptor.has(interest, held) {
+        return Ok(());
+    }
+    let Some(event_loop) = shared.event_loop.get() else {
+        return Ok(());
+    };
+    let changed = if shared.descriptor.is_held() == held {
+        shared.descriptor.set_interest(&event_loop, interest)
+    } else {
+        let source = if held {
+            T::source(slf)
+        } else {
+            Source::Idle(PyWeakrefReference::new(slf.bind(py))?.into())
+        };
+        shared.descriptor.register(&event_loop, source, interest, held)
+    };
+    changed.map_err(os_error)
 }
 
 /// Logs in debug mode: `format` gets the transport first.
@@ -208,4 +245,23 @@ pub(super) fn define<T: Transport>(table: &mut MethodTable<T>) {
             c"The event loop; None once connection_lost() was called.",
             |slf, _py| Ok(slf.shared().event_loop.get()),
         );
+}
+
+/// A public class on top of `core`, whose instances take attributes and weak references.
+pub(crate) fn public_class<'py>(
+    module: &Bound<'py, PyModule>,
+    name: &str,
+    core: &Bound<'py, PyType>,
+    doc: &str,
+) -> PyResult<Bound<'py, PyType>> {
+    let py = module.py();
+    let namespace = PyDict::new(py);
+    namespace.set_item("__module__", "sabio")?;
+    namespace.set_item("__doc__", doc)?;
+    let class = py
+        .get_type::<PyType>()
+        .call1((name, (core,), namespace))?
+        .cast_into::<PyType>()?;
+    module.add(name, &class)?;
+    Ok(class)
 }

@@ -11,7 +11,7 @@ use std::ops::Deref;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType, PyWeakrefReference};
+use pyo3::types::PyType;
 use sabio_reactor::Interest;
 use sabio_reactor::socket::Address;
 use sabio_sync::oneshot::Sender;
@@ -113,6 +113,10 @@ impl Transport for Stream {
 
     fn flush_now(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
         write::flush_now(slf, py)
+    }
+
+    fn source(slf: &Ref<Stream>) -> Source {
+        Source::Stream(slf.clone())
     }
 
     fn update_interest(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
@@ -243,25 +247,7 @@ impl Ref<Stream> {
         if self.blocked.get() && !self.is_lost() {
             interest |= Interest::WRITABLE;
         }
-        // A transport that is open and waits for nothing may be forgotten by everybody; its end will not come by itself.
-        let held = !interest.is_none() || self.closing.get();
-        if self.descriptor.has(interest, held) {
-            return Ok(());
-        }
-        let Some(event_loop) = self.event_loop.get() else {
-            return Ok(());
-        };
-        let changed = if self.descriptor.is_held() == held {
-            self.descriptor.set_interest(&event_loop, interest)
-        } else {
-            let source = if held {
-                Source::Stream(self.clone())
-            } else {
-                Source::Idle(PyWeakrefReference::new(self.bind(py))?.into())
-            };
-            self.descriptor.register(&event_loop, source, interest, held)
-        };
-        changed.map_err(os_error)
+        shared::watch(self, py, interest)
     }
 
     fn begin(
@@ -301,6 +287,7 @@ fn define(table: &mut MethodTable<Stream>) {
     write::define(table);
     flow::define(table);
     close::define(table);
+    close::define_abort(table);
     extra::define(table);
     shared::define(table);
     table
@@ -338,15 +325,5 @@ pub(super) fn public_class<'py>(
     name: &str,
     doc: &str,
 ) -> PyResult<Bound<'py, PyType>> {
-    let py = module.py();
-    let core = STREAM.class(py)?;
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item("__doc__", doc)?;
-    let class = py
-        .get_type::<PyType>()
-        .call1((name, (core,), namespace))?
-        .cast_into::<PyType>()?;
-    module.add(name, &class)?;
-    Ok(class)
+    shared::public_class(module, name, &STREAM.class(module.py())?, doc)
 }

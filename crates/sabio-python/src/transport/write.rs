@@ -12,7 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use sabio_reactor::socket;
 
-use super::queue::Progress;
+use super::channel::SocketChannel;
+use super::queue::{Progress, Queue};
 use super::stream::Stream;
 use super::{close, flow};
 use crate::asyncio::asyncio;
@@ -21,10 +22,10 @@ use crate::ffi::{Args, MethodTable, Obj, ReadBuffer, Ref};
 use crate::os_error::os_error;
 
 /// So many bytes are sent at once, without waiting for the end of the callback.
-const CORKED_AT_MOST: usize = 64 * 1024;
+pub(super) const CORKED_AT_MOST: usize = 64 * 1024;
 
 /// After so many writes to a lost connection each further one is logged (asyncio's constant of the same meaning).
-const LOG_THRESHOLD_FOR_CONNLOST_WRITES: u32 = 5;
+pub(super) const LOG_THRESHOLD_FOR_CONNLOST_WRITES: u32 = 5;
 
 const FATAL_WRITE: &str = "Fatal write error on socket transport";
 
@@ -57,7 +58,10 @@ fn send_queued(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     if slf.blocked.get() || slf.is_lost() || slf.queue.is_empty() {
         return Ok(());
     }
-    let sent = slf.descriptor.borrow().and_then(|fd| slf.queue.send(py, fd));
+    let sent = slf
+        .descriptor
+        .borrow()
+        .and_then(|fd| slf.queue.send::<SocketChannel>(py, fd));
     match sent {
         Ok(Progress::Empty) => Ok(()),
         Ok(Progress::Blocked) => {
@@ -80,7 +84,10 @@ pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -
     if slf.is_lost() || !slf.blocked.get() {
         return Ok(());
     }
-    let sent = slf.descriptor.borrow().and_then(|fd| slf.queue.send(py, fd));
+    let sent = slf
+        .descriptor
+        .borrow()
+        .and_then(|fd| slf.queue.send::<SocketChannel>(py, fd));
     match sent {
         Ok(Progress::Blocked) => flow::maybe_resume(slf, py),
         Ok(Progress::Empty) => {
@@ -111,18 +118,47 @@ fn drained(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResul
 }
 
 /// What may be written.
-enum Data<'a, 'py> {
+pub(super) enum Data<'a, 'py> {
     /// Kept as it is until it is sent.
     Bytes(&'a Bound<'py, PyBytes>),
     /// Can change: copied, unless it can be sent at once.
     Buffer(ReadBuffer),
 }
 
-impl Data<'_, '_> {
-    fn as_slice(&self) -> &[u8] {
+impl<'a, 'py> Data<'a, 'py> {
+    /// The data of `bytes`, `bytearray` and `memoryview`; None for anything else.
+    #[inline]
+    pub(super) fn of(data: &'a Bound<'py, PyAny>) -> PyResult<Option<Data<'a, 'py>>> {
+        match data.cast_exact::<PyBytes>() {
+            Ok(bytes) => Ok(Some(Data::Bytes(bytes))),
+            Err(_) => Data::of_mutable(data),
+        }
+    }
+
+    fn of_mutable(data: &'a Bound<'py, PyAny>) -> PyResult<Option<Data<'a, 'py>>> {
+        if data.is_instance_of::<PyBytes>()
+            || data.is_instance_of::<PyByteArray>()
+            || data.is_instance_of::<PyMemoryView>()
+        {
+            return Ok(Some(Data::Buffer(ReadBuffer::new(data)?)));
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[u8] {
         match self {
             Data::Bytes(bytes) => bytes.as_bytes(),
             Data::Buffer(buffer) => buffer.as_slice(),
+        }
+    }
+
+    /// Puts it into a queue but for its first `sent` bytes: itself, or a copy of what can change.
+    #[inline]
+    pub(super) fn push(&self, py: Python<'_>, queue: &Queue, sent: usize) {
+        match self {
+            Data::Bytes(piece) => queue.push(piece, sent),
+            Data::Buffer(buffer) => queue.push(&PyBytes::new(py, &buffer.as_slice()[sent..]), 0),
         }
     }
 }
@@ -130,26 +166,21 @@ impl Data<'_, '_> {
 /// TypeError for anything that `write()` does not take.
 #[inline]
 fn check<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
-    match data.cast_exact::<PyBytes>() {
-        Ok(bytes) => Ok(Data::Bytes(bytes)),
-        Err(_) => check_mutable(data),
+    match Data::of(data)? {
+        Some(data) => Ok(data),
+        None => Err(not_data(data)?),
     }
 }
 
-fn check_mutable<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<Data<'a, 'py>> {
-    if data.is_instance_of::<PyBytes>()
-        || data.is_instance_of::<PyByteArray>()
-        || data.is_instance_of::<PyMemoryView>()
-    {
-        return Ok(Data::Buffer(ReadBuffer::new(data)?));
-    }
+#[cold]
+fn not_data(data: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     let expected = if cfg!(Py_3_14) {
         "data argument must be a bytes, bytearray, or memoryview object"
     } else {
         "data argument must be a bytes-like object"
     };
     let name = data.get_type().name()?;
-    Err(PyTypeError::new_err(format!("{expected}, not {}", name.repr()?)))
+    Ok(PyTypeError::new_err(format!("{expected}, not {}", name.repr()?)))
 }
 
 /// `write(data)`: sends bytes without waiting.
@@ -175,10 +206,7 @@ pub(crate) fn write(slf: &Ref<Stream>, data: &Bound<'_, PyAny>) -> PyResult<()> 
     if slf.queue.is_empty() && (size >= CORKED_AT_MOST || !event_loop.can_cork()) {
         send_at_once(slf, py, &data)?;
     } else {
-        match &data {
-            Data::Bytes(piece) => slf.queue.push(piece, 0),
-            Data::Buffer(buffer) => slf.queue.push(&PyBytes::new(py, buffer.as_slice()), 0),
-        }
+        data.push(py, &slf.queue, 0);
     }
     settle(slf, py, &event_loop)
 }
@@ -192,10 +220,7 @@ fn send_at_once(slf: &Ref<Stream>, py: Python<'_>, data: &Data<'_, '_>) -> PyRes
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         Err(error) => return failed(slf, py, error),
     };
-    match data {
-        Data::Bytes(piece) => slf.queue.push(piece, sent),
-        Data::Buffer(_) => slf.queue.push(&PyBytes::new(py, &bytes[sent..]), 0),
-    }
+    data.push(py, &slf.queue, sent);
     slf.blocked.set(true);
     slf.update_interest(py)
 }

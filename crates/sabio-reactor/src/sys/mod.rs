@@ -42,6 +42,8 @@ mod eventfd;
 #[allow(unsafe_code)]
 mod fork;
 #[allow(unsafe_code)]
+mod pidfd;
+#[allow(unsafe_code)]
 mod thread;
 
 pub(crate) use address::decode as decode_address;
@@ -51,4 +53,5 @@ pub use descriptor::borrow;
 pub use epoll::Poller;
 pub(crate) use eventfd::EventFd;
 pub use fork::ForkMark;
+pub(crate) use pidfd::send_signal;
 pub(crate) use thread::block_signals;

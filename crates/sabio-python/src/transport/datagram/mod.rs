@@ -116,6 +116,10 @@ impl Transport for Datagram {
         send::flush_now(slf, py)
     }
 
+    fn source(slf: &Ref<Datagram>) -> Source {
+        Source::Datagram(slf.clone())
+    }
+
     fn update_interest(slf: &Ref<Datagram>, _py: Python<'_>) -> PyResult<()> {
         let mut interest = Interest::NONE;
         if slf.started.get() && !slf.closing.get() {
@@ -211,6 +215,7 @@ fn define(table: &mut MethodTable<Datagram>) {
     send::define(table);
     flow::define(table);
     close::define(table);
+    close::define_abort(table);
     extra::define(table);
     shared::define(table);
     table

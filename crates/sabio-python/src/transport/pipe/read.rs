@@ -1,0 +1,332 @@
+//! The end of a pipe that is read from (asyncio: `ReadTransport`).
+//!
+//! The end of the stream closes it, whatever the protocol says to `eof_received()`: there is no other half to keep open.
+//! As in asyncio an exception of the protocol's `data_received()` is reported and the transport goes on.
+
+use std::cell::Cell;
+use std::io;
+use std::ops::Deref;
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use sabio_reactor::Interest;
+
+use super::{PipeParts, give_up, set_up, take};
+use crate::asyncio::asyncio;
+use crate::event_loop::{Loop, Ready, errors};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Visit};
+use crate::names::names;
+use crate::os_error::os_error;
+use crate::stream::{Reader, StreamReaderProtocol};
+use crate::transport::channel::PipeChannel;
+use crate::transport::receive::{LARGE, MAX_SIZE, receive_bytes, receive_for_reader};
+use crate::transport::shared::{self, Shared, Transport, finalize, log_debug, watch};
+use crate::transport::{Source, close};
+
+/// `EIO`: the other side of a terminal is gone, which is the ordinary end of one.
+const INPUT_OUTPUT_ERROR: i32 = 5;
+
+/// What is said of a file that cannot be waited for.
+const REFUSED: &str = "Pipe transport is for pipes/sockets only.";
+
+/// The data of a transport that reads from a pipe.
+pub(crate) struct ReadPipe {
+    shared: Shared,
+    delivery: Cell<Delivery>,
+    reading_paused: Cell<bool>,
+    /// Whether the last read was a large one.
+    large_reads: Cell<bool>,
+}
+
+/// How the protocol gets its data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Delivery {
+    /// By `data_received()`.
+    Data,
+    /// It is put into the protocol's `StreamReader`, if that takes it.
+    Reader,
+}
+
+static READ_PIPE: ClassCell = ClassCell::new();
+static CLASS: Global<Obj> = Global::new();
+
+impl Class for ReadPipe {
+    const NAME: &'static std::ffi::CStr = c"sabio._ReadPipeTransport";
+    const PLAIN: bool = false;
+    const SUBCLASSABLE: bool = true;
+
+    fn cell() -> &'static ClassCell {
+        &READ_PIPE
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        self.shared.visit(visit);
+    }
+
+    fn clear(&self) {
+        self.shared.clear();
+    }
+}
+
+impl Deref for ReadPipe {
+    type Target = Shared;
+
+    #[inline]
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Transport for ReadPipe {
+    const FATAL_READ: &'static str = "Fatal read error on pipe transport";
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    fn drop_queue(&self) {}
+
+    fn flush_now(_slf: &Ref<ReadPipe>, _py: Python<'_>) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn source(slf: &Ref<ReadPipe>) -> Source {
+        Source::ReadPipe(slf.clone())
+    }
+
+    fn update_interest(slf: &Ref<ReadPipe>, py: Python<'_>) -> PyResult<()> {
+        let interest = if slf.wants_data() {
+            Interest::READABLE
+        } else {
+            Interest::NONE
+        };
+        watch(slf, py, interest)
+    }
+
+    fn is_expected(py: Python<'_>, error: &PyErr) -> bool {
+        error.is_instance_of::<PyOSError>(py)
+            && error
+                .value(py)
+                .getattr("errno")
+                .is_ok_and(|number| number.eq(INPUT_OUTPUT_ERROR).unwrap_or(false))
+    }
+
+    fn ended(&self, _py: Python<'_>) -> PyResult<()> {
+        Ok(())
+    }
+}
+
+impl ReadPipe {
+    /// A new transport, which does nothing before it is started.
+    ///
+    /// # Errors
+    /// ValueError for a file that cannot be waited for, OSError for one that is closed, RuntimeError when the loop is. The
+    /// file stays open.
+    pub(crate) fn open(parts: &PipeParts<'_, '_>) -> PyResult<Ref<ReadPipe>> {
+        let py = parts.pipe.py();
+        let (owner, _kind) = take(parts.event_loop, parts.pipe, REFUSED)?;
+        let data = ReadPipe {
+            shared: Shared::new(parts.event_loop, owner, None, parts.context.clone()),
+            delivery: Cell::new(Delivery::Data),
+            reading_paused: Cell::new(false),
+            large_reads: Cell::new(false),
+        };
+        let transport = Ref::create_as(CLASS.get(py)?.bind(py).cast::<PyType>()?, data)?;
+        transport.set_protocol(parts.protocol.bind(py));
+        if let Err(error) = set_up(&transport, parts) {
+            give_up(&transport);
+            return Err(error);
+        }
+        Ok(transport)
+    }
+
+    fn set_protocol(&self, protocol: &Bound<'_, PyAny>) {
+        self.delivery
+            .set(if StreamReaderProtocol::exact(protocol).is_some() {
+                Delivery::Reader
+            } else {
+                Delivery::Data
+            });
+        self.protocol.set(Some(Obj::from(protocol)));
+    }
+
+    fn wants_data(&self) -> bool {
+        self.started.get() && self.is_reading()
+    }
+
+    fn is_reading(&self) -> bool {
+        !self.reading_paused.get() && !self.closing.get()
+    }
+}
+
+/// The descriptor has data, or its end. SystemExit and KeyboardInterrupt come back as errors.
+pub(crate) fn readable(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    // Another protocol may have paused or closed this one since the event was fetched.
+    if slf.is_lost() || !slf.wants_data() {
+        return Ok(());
+    }
+    let Some(protocol) = slf.protocol.get() else {
+        return Ok(());
+    };
+    let receiver = match slf.delivery.get() {
+        Delivery::Data => None,
+        Delivery::Reader => StreamReaderProtocol::exact(protocol.bind(py)).and_then(|exact| exact.receiver()),
+    };
+    let read = match &receiver {
+        Some(reader) => read_for_reader(slf, py, event_loop, reader),
+        None => read_data(slf, py, event_loop, &protocol),
+    };
+    match read? {
+        Ok(0) => at_eof(slf, py, event_loop, protocol),
+        Ok(size) => {
+            slf.large_reads.set(size >= LARGE);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => close::fatal_error(slf, py, os_error(error), ReadPipe::FATAL_READ),
+    }
+}
+
+fn read_for_reader(
+    slf: &Ref<ReadPipe>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    reader: &Reader,
+) -> PyResult<io::Result<usize>> {
+    let large = slf.large_reads.get();
+    let received = receive_for_reader::<PipeChannel>(&slf.descriptor, py, event_loop, large, reader)?;
+    if matches!(received, Ok(size) if size > 0)
+        && let Err(error) = reader.received(py)
+    {
+        failed(slf, py, event_loop, "data_received", error)?;
+    }
+    Ok(received)
+}
+
+fn read_data(
+    slf: &Ref<ReadPipe>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    protocol: &Obj,
+) -> PyResult<io::Result<usize>> {
+    let mut size = 0;
+    let large = slf.large_reads.get();
+    let received = receive_bytes::<PipeChannel>(&slf.descriptor, py, event_loop, large, &mut size)?;
+    let data = match received {
+        Ok(data) => data,
+        Err(error) => return Ok(Err(error)),
+    };
+    if size > 0
+        && let Err(error) = slf.notify(py, protocol, &names(py)?.data_received, &[&data])
+    {
+        failed(slf, py, event_loop, "data_received", error)?;
+    }
+    Ok(Ok(size))
+}
+
+/// A method of the protocol raised: SystemExit and KeyboardInterrupt come back, everything else is reported.
+#[cold]
+fn failed(
+    slf: &Ref<ReadPipe>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    method: &str,
+    error: PyErr,
+) -> PyResult<()> {
+    let protocol = slf.protocol.get().unwrap_or_else(|| Obj::none(py));
+    let class = protocol.bind(py).get_type().qualname()?;
+    let message = format!("Exception in callback {class}.{method}()");
+    let keys = [("transport", slf.as_obj()), ("protocol", &protocol)];
+    errors::exit_or_report(py, event_loop, error, &message, &keys)
+}
+
+/// Nobody writes any more: the protocol is told in the next turn, and then that the connection is lost.
+fn at_eof(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>, protocol: Obj) -> PyResult<()> {
+    if event_loop.debug() {
+        let logger = asyncio(py)?.logger.bind(py);
+        logger.call_method1("info", ("%r was closed by peer", slf.bind(py)))?;
+    }
+    let transport = slf.clone();
+    event_loop.push(Ready::job(move |py, event_loop| {
+        let told = transport.notify(py, &protocol, &names(py)?.eof_received, &[]);
+        told.map(drop)
+            .or_else(|error| failed(&transport, py, event_loop, "eof_received", error))
+    }));
+    close::close(slf, py)
+}
+
+fn pause_reading(slf: &Ref<ReadPipe>, py: Python<'_>) -> PyResult<()> {
+    if !slf.is_reading() {
+        return Ok(());
+    }
+    slf.reading_paused.set(true);
+    ReadPipe::update_interest(slf, py)?;
+    log_debug(slf, py, "%r pauses reading")
+}
+
+fn resume_reading(slf: &Ref<ReadPipe>, py: Python<'_>) -> PyResult<()> {
+    if slf.closing.get() || !slf.reading_paused.replace(false) {
+        return Ok(());
+    }
+    ReadPipe::update_interest(slf, py)?;
+    log_debug(slf, py, "%r resumes reading")
+}
+
+fn define(table: &mut MethodTable<ReadPipe>) {
+    close::define(table);
+    shared::define(table);
+    super::define(table);
+    table
+        .fast_noargs(
+            c"pause_reading",
+            c"pause_reading($self, /)\n--\n\nStop reading until resume_reading() is called.",
+            pause_reading,
+        )
+        .fast_noargs(
+            c"resume_reading",
+            c"resume_reading($self, /)\n--\n\nGo on reading.",
+            resume_reading,
+        )
+        .fast_noargs(
+            c"is_reading",
+            c"is_reading($self, /)\n--\n\nWhether the transport reads: neither paused nor closing.",
+            |slf, _py| Ok(slf.is_reading()),
+        )
+        .fast_method(
+            c"set_protocol",
+            c"set_protocol($self, protocol)\n--\n\nSet the protocol that is told from now on.",
+            |slf, args| {
+                slf.set_protocol(args.single("set_protocol", "protocol")?);
+                Ok(())
+            },
+        )
+        .getter(c"_paused", c"Whether reading is paused.", |slf, _py| {
+            Ok(slf.reading_paused.get())
+        })
+        .getter(
+            c"max_size",
+            c"The most that one read gives, in bytes.",
+            |_slf, _py| Ok(MAX_SIZE),
+        );
+}
+
+/// Builds the classes.
+pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let base = py.import("asyncio")?.getattr("ReadTransport")?;
+    let core = ClassBuilder::<ReadPipe>::new(c"The native part of sabio.ReadPipeTransport.")
+        .members(define)
+        .finalizer(finalize::<ReadPipe>)
+        .repr(|slf, py| super::describe(slf, py, Interest::READABLE, ""))
+        .build(py, &Base::Slots(base.cast_into::<PyType>()?))?;
+    let doc =
+        "The end of a pipe that is read from (asyncio: Transports), written in Rust. Made by the event loop.";
+    let class = shared::public_class(module, "ReadPipeTransport", &core, doc)?;
+    CLASS.set(py, Obj::from(&class));
+    Ok(())
+}
