@@ -31,8 +31,6 @@ def one_turn(loop: AnyLoop) -> None:
 
 NOT_THERE_YET: dict[str, tuple[Any, ...]] = {
     "start_tls": (None, None, None),
-    "connect_read_pipe": (asyncio.Protocol, None),
-    "connect_write_pipe": (asyncio.BaseProtocol, None),
     "subprocess_exec": (asyncio.SubprocessProtocol, "true"),
     "subprocess_shell": (asyncio.SubprocessProtocol, "true"),
     "sendfile": (None, None),

@@ -9,8 +9,6 @@ from tests.support.net import HOST, tcp_pair
 from tests.support.waiting import turns
 
 METHODS = {
-    "connect_read_pipe": lambda loop: loop.connect_read_pipe(asyncio.Protocol, None),
-    "connect_write_pipe": lambda loop: loop.connect_write_pipe(asyncio.BaseProtocol, None),
     "subprocess_exec": lambda loop: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
     "subprocess_shell": lambda loop: loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
     "sendfile": lambda loop: loop.sendfile(None, None),

@@ -24,6 +24,8 @@ PAIRS = {
         selector_events._SelectorDatagramTransport,
     ),
     "UnixTransport": (sabio._sabio.UnixTransport, selector_events._SelectorSocketTransport),
+    "ReadPipeTransport": (sabio._sabio.ReadPipeTransport, unix_events._UnixReadPipeTransport),
+    "WritePipeTransport": (sabio._sabio.WritePipeTransport, unix_events._UnixWritePipeTransport),
     "Transport": (sabio._sabio.TCPTransport, transports.Transport),
     "Future": (sabio.Future, asyncio.Future),
     "Task": (sabio.Task, asyncio.Task),

@@ -70,6 +70,7 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "QueueShutDown",
+    "ReadPipeTransport",
     "Semaphore",
     "Server",
     "StreamReader",
@@ -81,6 +82,7 @@ __all__ = [
     "Timeout",
     "TimerHandle",
     "UnixTransport",
+    "WritePipeTransport",
     "__version__",
     "as_completed",
     "create_task",
@@ -296,6 +298,14 @@ class TCPTransport(Transport):
 @final
 class DatagramSocketTransport(asyncio.DatagramTransport):
     """The transport of a datagram endpoint (asyncio: Transports). Made by the loop only."""
+
+@final
+class ReadPipeTransport(asyncio.ReadTransport):
+    """The transport of a pipe that is read from (asyncio: Transports). Made by the loop only."""
+
+@final
+class WritePipeTransport(Transport):
+    """The transport of a pipe that is written to (asyncio: Transports). Made by the loop only."""
 
 @final
 class UnixTransport(Transport):

@@ -184,8 +184,8 @@ pub(super) fn begin_soon<T: Transport>(
     }));
 }
 
-/// The `repr` of a transport.
-pub(super) fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
+/// How the `repr` of a transport begins: its class, whether it is closing or closed, and its descriptor's number.
+pub(super) fn describe_state<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<String> {
     let shared = slf.shared();
     let mut text = format!("<{}", slf.bind(py).get_type().name()?);
     if !shared.descriptor.is_open() {
@@ -194,6 +194,13 @@ pub(super) fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<O
         text.push_str(" closing");
     }
     text.push_str(&format!(" fd={}", shared.descriptor.number()));
+    Ok(text)
+}
+
+/// The `repr` of a transport.
+pub(super) fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
+    let shared = slf.shared();
+    let mut text = describe_state(slf, py)?;
     if shared
         .event_loop
         .get()

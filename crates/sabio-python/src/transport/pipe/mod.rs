@@ -18,7 +18,7 @@ use sabio_reactor::{Interest, sys};
 use sabio_sync::oneshot::Sender;
 
 use super::descriptor::Owner;
-use super::shared::{Transport, begin_soon};
+use super::shared::{Transport, begin_soon, describe_state};
 use crate::event_loop::Loop;
 use crate::ffi::{MethodTable, Obj, Ref};
 use crate::os_error::os_error;
@@ -111,13 +111,7 @@ pub(crate) fn start<T: Transport>(
 /// The `repr`; `more` comes at its end while the pipe is open.
 fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>, direction: Interest, more: &str) -> PyResult<Obj> {
     let shared = slf.shared();
-    let mut text = format!("<{}", slf.bind(py).get_type().name()?);
-    if !shared.descriptor.is_open() {
-        text.push_str(" closed");
-    } else if shared.closing.get() {
-        text.push_str(" closing");
-    }
-    text.push_str(&format!(" fd={}", shared.descriptor.number()));
+    let mut text = describe_state(slf, py)?;
     if shared.descriptor.is_open() {
         let polling = shared.descriptor.interest().contains(direction);
         text.push_str(if polling { " polling" } else { " idle" });
