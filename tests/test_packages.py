@@ -1,0 +1,41 @@
+"""Packages that build on asyncio's own parts do on sabio what they do on asyncio (`packages/`).
+
+Each program runs on asyncio, on sabio's loop with asyncio's locks and queues, and with all of sabio installed, and
+must print the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import run_python
+
+FOLDER = Path(__file__).parent / "packages"
+PROGRAMS = sorted(FOLDER.glob("with_*.py"))
+
+LOOP_ALONE = "import runpy, sys, sabio; sabio.run(runpy.run_path(sys.argv[1])['main']())"
+WORLDS = {
+    "the loop alone": ["-c", LOOP_ALONE],
+    "all of it": ["-m", "sabio"],
+    "all of it in debug mode": ["-X", "dev", "-m", "sabio"],
+}
+
+
+def test_there_are_programs_and_none_knows_of_sabio() -> None:
+    assert len(PROGRAMS) >= 3
+    assert not [program.name for program in PROGRAMS if "sabio" in program.read_text()]
+
+
+@pytest.mark.usefixtures("sabio")
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
+def test_a_package_does_the_same_on_sabio(program: Path) -> None:
+    pytest.importorskip(program.stem.removeprefix("with_"), reason="requirements/ brings it")
+    on_asyncio = run_python("-X", "dev", str(program))
+    assert (on_asyncio.returncode, on_asyncio.stderr) == (0, "")
+    assert on_asyncio.stdout
+    for world, options in WORLDS.items():
+        done = run_python(*options, str(program))
+        assert (done.returncode, done.stderr) == (0, ""), world
+        assert done.stdout == on_asyncio.stdout, world
