@@ -77,9 +77,9 @@ async def locks():
     async with anyio.create_task_group() as group:
         for name in "abc":
             group.start_soon(wait, name)
-        while condition.statistics().tasks_waiting < 3:
-            await anyio.sleep(0.001)
+        await anyio.wait_all_tasks_blocked()
         async with condition:
+            print("waiting", condition.statistics().tasks_waiting)
             condition.notify_all()
     print("order", order)
 
