@@ -33,8 +33,6 @@ NOT_THERE_YET: dict[str, tuple[Any, ...]] = {
     "start_tls": (None, None, None),
     "subprocess_exec": (asyncio.SubprocessProtocol, "true"),
     "subprocess_shell": (asyncio.SubprocessProtocol, "true"),
-    "sendfile": (None, None),
-    "sock_sendfile": (None, None),
 }
 
 

@@ -11,8 +11,6 @@ from tests.support.waiting import turns
 METHODS = {
     "subprocess_exec": lambda loop: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
     "subprocess_shell": lambda loop: loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
-    "sendfile": lambda loop: loop.sendfile(None, None),
-    "sock_sendfile": lambda loop: loop.sock_sendfile(None, None),
     "start_tls": lambda loop: loop.start_tls(None, None, ssl.create_default_context()),
 }
 

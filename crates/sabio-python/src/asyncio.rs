@@ -11,6 +11,7 @@ use crate::ffi::{BaseClass, Global, NativeFunction, Obj};
 /// The interpreter's asyncio.
 pub(crate) struct Asyncio {
     pub(crate) cancelled_error: Obj,
+    pub(crate) sendfile_not_available_error: Obj,
     /// `asyncio.events.Handle`, `TimerHandle` and what `call_soon_threadsafe` gives on this version.
     pub(crate) handle: Obj,
     pub(crate) timer_handle: Obj,
@@ -177,6 +178,7 @@ impl Asyncio {
         let handle = events.getattr("Handle")?;
         Ok(Asyncio {
             cancelled_error: asyncio.getattr("CancelledError")?.into(),
+            sendfile_not_available_error: asyncio.getattr("SendfileNotAvailableError")?.into(),
             thread_safe_handle: events
                 .getattr("_ThreadSafeHandle")
                 .unwrap_or_else(|_| handle.clone())

@@ -20,6 +20,7 @@ pub(crate) mod resolve;
 pub(crate) mod resolver;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod sendfile;
 pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod signals;
@@ -452,6 +453,7 @@ fn define(table: &mut MethodTable<Loop>) {
     sock::define(table);
     sock_connect::define(table);
     sock_datagram::define(table);
+    sendfile::define(table);
     resolver::define(table);
     executor::define(table);
     signals::define(table);
@@ -462,6 +464,7 @@ fn define(table: &mut MethodTable<Loop>) {
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     server::init(module)?;
+    sendfile::init(py)?;
     let core = ClassBuilder::<Loop>::new(c"The native part of sabio.Loop.")
         .members(define)
         .constructor(|_class, args, kwargs| {

@@ -46,8 +46,6 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
             "$self, protocol_factory, cmd, *, stdin=-1, stdout=-1, stderr=-1, universal_newlines=False, shell=True, \
              bufsize=0, encoding=None, errors=None, text=None, **kwargs"
         ) "Run a shell command.",
-        "sendfile" ("$self, transport, file, offset=0, count=None, *, fallback=True") "Send a file through a transport.",
-        "sock_sendfile" ("$self, sock, file, offset=0, count=None, *, fallback=True") "Send a file through a socket.",
         "start_tls" (
             "$self, transport, protocol, sslcontext, *, server_side=False, server_hostname=None, \
              ssl_handshake_timeout=None, ssl_shutdown_timeout=None"

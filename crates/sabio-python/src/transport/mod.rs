@@ -2,9 +2,9 @@
 //!
 //! `stream` is the one state machine that all stream transports share, split by behaviour: `read`, `write` (corked,
 //! over `queue`), `flow` (pausing the protocol), `close` (the one way in which a transport ends), `extra` (what can be
-//! asked about it). `descriptor` is the one owner of the descriptor. `tcp` and `unix` hold what is
-//! particular to each, `pipe` is one half of a stream at a time, and `datagram` is the transport that has no stream at
-//! all. `receive` and `channel` are the system calls, which differ between sockets and pipes.
+//! asked about it), `file` (while a file goes out). `descriptor` is the one owner of the descriptor. `tcp` and `unix` hold
+//! what is particular to each, `pipe` is one half of a stream at a time, and `datagram` is the transport that has no
+//! stream at all. `receive` and `channel` are the system calls, which differ between sockets and pipes.
 //!
 //! Invariants: a descriptor is deregistered from the reactor in the same function that closes it; `connection_made`
 //! is the first and `connection_lost` the last call that a protocol gets, each once; no borrow of a transport's state
@@ -16,6 +16,7 @@ pub(crate) mod close;
 pub(crate) mod datagram;
 mod descriptor;
 mod extra;
+mod file;
 mod flow;
 pub(crate) mod pipe;
 mod queue;
@@ -42,6 +43,7 @@ pub(crate) use address::{address_from_python, address_to_python, unix_address_fr
 pub(crate) use datagram::Datagram;
 pub(crate) use descriptor::Owner;
 pub(crate) use extra::transport_socket;
+pub(crate) use file::FileSender;
 pub(crate) use pipe::{ReadPipe, WritePipe};
 pub(crate) use read::{pause_reading, resume_reading};
 pub(crate) use receive::MAX_SIZE as MAX_READ;

@@ -17,6 +17,7 @@ use sabio_reactor::socket::Address;
 use sabio_sync::oneshot::Sender;
 
 use super::descriptor::Owner;
+use super::file::FileState;
 use super::queue::Queue;
 use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::{Source, close, extra, flow, read, write};
@@ -47,6 +48,7 @@ pub(crate) struct Stream {
     pub(super) blocked: Cell<bool>,
     /// Whether the last read was a large one.
     pub(super) large_reads: Cell<bool>,
+    pub(super) file: FileState,
 }
 
 /// How a protocol gets its data.
@@ -124,6 +126,7 @@ impl Transport for Stream {
     }
 
     fn ended(&self, py: Python<'_>) -> PyResult<()> {
+        self.file.wake();
         match self.server.take() {
             Some(server) => Server::detach(&server, py),
             None => Ok(()),
@@ -167,6 +170,7 @@ impl Stream {
             receiving: Cell::new(false),
             blocked: Cell::new(false),
             large_reads: Cell::new(false),
+            file: FileState::default(),
         };
         let transport = Ref::create_as(class, stream)?;
         if let Err(error) = transport.begin(py, event_loop, &parts.protocol, parts.waiter) {
@@ -187,6 +191,11 @@ impl Stream {
     #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// Whether it is open and lives on this loop.
+    pub(crate) fn is_on(&self, event_loop: &Ref<Loop>) -> bool {
+        std::ptr::eq(self.event_loop.as_ptr(), event_loop.as_obj().as_ptr())
     }
 
     /// Whether it is a connection that `server` has accepted.
@@ -300,16 +309,25 @@ fn define(table: &mut MethodTable<Stream>) {
             c"_server",
             c"The server that accepted the connection, or None.",
             |slf, _py| Ok(slf.server.get()),
+        )
+        .getter(
+            c"_sendfile_compatible",
+            c"How loop.sendfile() sends files through it.",
+            |_slf, py| Ok(SENDFILE_MODE.get(py)?.clone()),
         );
 }
 
 static BUFFERED_PROTOCOL: Global<Obj> = Global::new();
+/// `asyncio.constants._SendfileMode.TRY_NATIVE`.
+static SENDFILE_MODE: Global<Obj> = Global::new();
 
 /// Builds the class that the public ones derive from.
 pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let asyncio = py.import("asyncio")?;
     BUFFERED_PROTOCOL.set(py, asyncio.getattr("BufferedProtocol")?.into());
+    let modes = py.import("asyncio.constants")?.getattr("_SendfileMode")?;
+    SENDFILE_MODE.set(py, modes.getattr("TRY_NATIVE")?.into());
     let base = asyncio.getattr("Transport")?.cast_into::<PyType>()?;
     ClassBuilder::<Stream>::new(c"The native part of sabio's stream transports.")
         .members(define)

@@ -102,6 +102,7 @@ pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -
 /// Everything was sent after the descriptor had been blocked. The protocol may have written again meanwhile.
 fn drained(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
     slf.update_interest(py)?;
+    slf.file.wake();
     if slf.is_lost() || !slf.queue.is_empty() {
         return Ok(());
     }
@@ -186,12 +187,17 @@ fn not_data(data: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 /// `write(data)`: sends bytes without waiting.
 ///
 /// # Errors
-/// TypeError for what has no bytes, RuntimeError after `write_eof()`.
+/// TypeError for what has no bytes, RuntimeError after `write_eof()` and while a file is sent.
 pub(crate) fn write(slf: &Ref<Stream>, data: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = data.py();
     let data = check(data)?;
     if slf.eof_written.get() {
         return Err(PyRuntimeError::new_err("Cannot call write() after write_eof()"));
+    }
+    if slf.file.is_active() {
+        return Err(PyRuntimeError::new_err(
+            "unable to write; sendfile is in progress",
+        ));
     }
     let size = data.as_slice().len();
     if size == 0 {
@@ -262,6 +268,12 @@ fn writelines(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
         return Err(PyRuntimeError::new_err(
             "Cannot call writelines() after write_eof()",
         ));
+    }
+    if slf.file.is_active() {
+        let method = if cfg!(Py_3_12) { "writelines" } else { "write" };
+        return Err(PyRuntimeError::new_err(format!(
+            "unable to {method}; sendfile is in progress"
+        )));
     }
     if !list_of_data.is_truthy()? {
         return Ok(());

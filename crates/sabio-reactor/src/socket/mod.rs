@@ -1,5 +1,5 @@
-//! Sockets: addresses, the nonblocking calls of stream and datagram sockets, and the options that connecting and
-//! listening need.
+//! Sockets: addresses, the nonblocking calls of stream and datagram sockets, sending files, and the options that
+//! connecting and listening need.
 //!
 //! Every call here returns at once: what would block fails with `WouldBlock`. A descriptor made here
 //! is nonblocking and closed on exec from its first moment. Functions borrow the descriptor; whoever
@@ -7,11 +7,13 @@
 
 mod address;
 mod datagram;
+mod file;
 mod option;
 mod stream;
 
 pub use address::Address;
 pub use datagram::{Datagram, MOST_DATAGRAMS, ReceiveBatch, send_batch};
+pub use file::{file_size, seek, send_file};
 pub use option::{
     bind, listen, set_keepalive, set_nodelay, set_nonblocking, set_reuse_address, set_reuse_port, set_v6only,
     take_error,
