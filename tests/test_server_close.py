@@ -10,6 +10,7 @@ import warnings
 
 import pytest
 
+from tests.support.descriptors import exhaust
 from tests.support.protocols import Echo, Recorder
 from tests.support.versions import PYTHON, SINCE_3_14
 from tests.support.waiting import turns, until
@@ -210,18 +211,6 @@ def few_descriptors():
 
     yield limit
     resource.setrlimit(resource.RLIMIT_NOFILE, saved)
-
-
-def exhaust():
-    """Open descriptors until there are none left."""
-    opened = []
-    while True:
-        try:
-            opened.append(os.dup(0))
-        except OSError as error:
-            if error.errno != errno.EMFILE:
-                raise
-            return opened
 
 
 async def test_server_that_runs_out_of_descriptors_backs_off_and_recovers(
