@@ -51,7 +51,7 @@ async def use(site):
         try:
             async with session.get("/never", timeout=ClientTimeout(total=0.05)):
                 pass
-        except asyncio.TimeoutError:
+        except TimeoutError:
             print("timeout")
 
 

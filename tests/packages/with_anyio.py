@@ -3,6 +3,7 @@
 import asyncio
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import SocketAttribute
 
 
@@ -27,7 +28,7 @@ async def streams_and_task_groups():
 
     async def start(task_status):
         task_status.started("ready")
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as group:
         print("started", await group.start(start))
@@ -70,7 +71,7 @@ async def locks():
     async def wait(name):
         async with lock, semaphore, limiter:
             order.append(name)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
         async with condition:
             await condition.wait()
 
@@ -89,7 +90,7 @@ async def threads():
     await anyio.to_thread.run_sync(lambda: anyio.from_thread.run(anyio.sleep, 0))
 
     async def answer():
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return 42
 
     def use_portal():

@@ -34,11 +34,11 @@ async def main():
     def beat():
         beats.append(loop.time() - start)
         if len(beats) == 5:
+            periodic.stop()
             enough.set()
 
     periodic = Periodic(0.004, beat)
     await asyncio.wait_for(enough.wait(), 20)
-    periodic.stop()
     print(
         len(beats),
         all(beat >= 0.0039 * number for number, beat in enumerate(beats, 1)),

@@ -37,6 +37,7 @@ mod running_loop;
 mod sleep;
 mod socket_module;
 mod spawn;
+mod stand_in;
 mod step;
 mod stream;
 mod task;

@@ -20,6 +20,7 @@ use crate::future::{Future, add_callback};
 use crate::future_core::{FutureLike, State, native_core};
 use crate::names::names;
 use crate::parked::is_park_marker;
+use crate::stand_in;
 use crate::task::{Phase, Task, cancel_future};
 use crate::wakeup::Wakeup;
 
@@ -164,11 +165,16 @@ fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Inpu
     let Some(coro) = task.coro().get() else {
         return Ok(());
     };
-    let interrupted = task.phase().replace(Phase::Running) == Phase::Interrupted;
+    let before = task.phase().replace(Phase::Running);
+    let interrupted = before == Phase::Interrupted;
     if let Some(future) = task.fut_waiter().take() {
-        asyncio(py)?
-            .registry
-            .discard_awaiter(py, &future, task.as_obj())?;
+        if before == Phase::Waiting {
+            asyncio(py)?
+                .registry
+                .discard_awaiter(py, &future, task.as_obj())?;
+        } else {
+            stand_in::end(py, &future, interrupted)?;
+        }
     }
     let mut exception = match input {
         Input::Resume if interrupted => Some(task.make_cancelled_error(py)?),
@@ -266,7 +272,7 @@ fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yield
         if task.must_cancel().replace(false) {
             task.interrupt(task);
         } else if task.phase().get() == Phase::Notified {
-            task.schedule(task);
+            task.wake_up(task);
         } else {
             task.phase().set(Phase::Parked);
         }

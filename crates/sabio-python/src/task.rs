@@ -21,6 +21,7 @@ use crate::future_core::{FutureCore, FutureLike, State};
 use crate::future_iterator::Awaited;
 use crate::names::names;
 use crate::spawn::{Spawn, adopt};
+use crate::stand_in;
 
 /// Where a task of one of our loops is between two steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,6 +35,8 @@ pub(crate) enum Phase {
     Notified,
     /// Waits for a waker.
     Parked,
+    /// On the ready queue because a waker woke it while it was parked.
+    Woken,
     /// On the ready queue because it was cancelled while parked: the step throws.
     Interrupted,
     /// Waits for a future.
@@ -108,9 +111,9 @@ impl LocalWake for Task {
     #[inline]
     fn wake(slf: &Ref<Task>) {
         match slf.phase.get() {
-            Phase::Parked => slf.schedule(slf),
+            Phase::Parked => slf.wake_up(slf),
             Phase::Running => slf.phase.set(Phase::Notified),
-            Phase::Notified | Phase::Scheduled | Phase::Interrupted | Phase::Waiting => {}
+            Phase::Notified | Phase::Scheduled | Phase::Woken | Phase::Interrupted | Phase::Waiting => {}
         }
     }
 }
@@ -192,10 +195,23 @@ impl Task {
         }
     }
 
+    /// Puts the task, which was parked or about to be, on the ready queue.
+    #[inline]
+    pub(crate) fn wake_up(&self, slf: &Ref<Task>) {
+        self.schedule(slf);
+        self.phase.set(Phase::Woken);
+    }
+
     /// Schedules a step that throws the cancellation, whatever is cancelled or uncancelled until then.
     pub(crate) fn interrupt(&self, slf: &Ref<Task>) {
         self.schedule(slf);
         self.phase.set(Phase::Interrupted);
+    }
+
+    /// As [`Task::interrupt`], with this message.
+    pub(crate) fn interrupt_with(&self, slf: &Ref<Task>, message: Option<Obj>) {
+        self.cancel_message.set(message);
+        self.interrupt(slf);
     }
 
     /// The exception that stands for the cancellation: the one that came out of the coroutine, once, or a new one.
@@ -333,17 +349,15 @@ pub(crate) fn request_cancel(slf: &Ref<Task>, py: Python<'_>, message: Option<Ob
         return Ok(false);
     }
     slf.cancels.set(slf.cancels.get() + 1);
-    if let Some(future) = slf.fut_waiter.get()
+    if slf.phase.get() == Phase::Waiting
+        && let Some(future) = slf.fut_waiter.get()
         && cancel_future(py, &future, message.as_ref())?
     {
         // The future wakes the task, which then sees the cancellation.
         return Ok(true);
     }
     match slf.phase.get() {
-        Phase::Parked => {
-            slf.cancel_message.set(message);
-            slf.interrupt(slf);
-        }
+        Phase::Parked => slf.interrupt_with(slf, message),
         // As with a future that is cancelled already: the first message is the one that arrives.
         Phase::Interrupted => slf.must_cancel.set(true),
         _ => {
@@ -435,7 +449,7 @@ fn define(table: &mut MethodTable<Task>) {
         })
         .getter(c"_fut_waiter", c"The future that the task waits for, or None.", |slf, py| {
             if slf.core.is_native() {
-                return Ok(slf.fut_waiter.get());
+                return stand_in::fut_waiter(py, slf);
             }
             Ok(Some(asyncio(py)?.task.fut_waiter.call(py, [slf.as_obj()])?))
         })
