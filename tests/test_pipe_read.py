@@ -238,7 +238,7 @@ async def test_stream_reader_of_a_pipe():
 async def test_native_stream_reader_of_a_pipe(sabio):
     reader, writer = pipe()
     stream = sabio.StreamReader()
-    transport, protocol = await reading(reader, lambda: sabio.StreamReaderProtocol(stream))
+    transport, _protocol = await reading(reader, lambda: sabio.StreamReaderProtocol(stream))
     data = os.urandom(1_000_000)
 
     async def write():
@@ -371,10 +371,14 @@ def test_forgotten_paused_transport_warns_and_closes(loop):
         transport.pause_reading()
         return weakref.ref(transport)
 
-    with pytest.warns(ResourceWarning, match="unclosed transport <"):
+    def forgotten():
         reference = loop.run_until_complete(forget())
         loop.run_until_complete(asyncio.sleep(0))
         gc.collect()
+        return reference
+
+    with pytest.warns(ResourceWarning, match="unclosed transport <"):
+        reference = forgotten()
     assert reference() is None
     assert reader.closed
     writer.close()

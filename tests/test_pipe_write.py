@@ -321,7 +321,7 @@ async def test_debug_mode_logs(caplog):
 
 
 async def test_standard_streams_all_at_once(loop_name):
-    from tests.support.process import run_python, program
+    from tests.support.process import program, run_python
 
     code = """
     import sys
