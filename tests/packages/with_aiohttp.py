@@ -61,7 +61,7 @@ async def main():
     app.router.add_get("/shout", shout)
     app.router.add_get("/stream", stream)
     app.router.add_get("/never", never)
-    runner = web.AppRunner(app, shutdown_timeout=1)
+    runner = web.AppRunner(app, shutdown_timeout=0.05)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0]
