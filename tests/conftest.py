@@ -2,8 +2,9 @@
 
 A test that takes `loop_name`, `loop_factory`, `loop` or `run`, or that is a coroutine function, runs
 once on asyncio and once on sabio; one that takes `sabio` runs on sabio only. `--loops asyncio` picks
-one half. After each test nothing may be left over: no descriptor, no thread, no open loop and no
-error that was reported but not expected.
+one half. With `tls_engine` it runs on sabio once with each engine of TLS. After each test nothing
+may be left over: no descriptor, no thread, no open loop and no error that was reported but not
+expected.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.engines import ENGINES, choose
 from tests.support.leaks import Snapshot
 from tests.support.reports import Reports
 from tests.support.versions import is_affected
@@ -90,7 +92,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = chosen_loops(metafunc.config)
         if "sabio" in metafunc.fixturenames:
             names = [name for name in names if name == "sabio"]
-        metafunc.parametrize("loop_name", names, scope="function")
+        if "tls_engine" in metafunc.fixturenames:
+            pairs = [(name, engine) for name in names for engine in ENGINES[name]]
+            metafunc.parametrize(("loop_name", "tls_engine"), pairs, indirect=["tls_engine"])
+        else:
+            metafunc.parametrize("loop_name", names, scope="function")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -182,6 +188,12 @@ def reports(request: pytest.FixtureRequest) -> Iterator[Reports]:
 def loop_name() -> str:
     """The name of the loop under test, asyncio or sabio; the parametrisation replaces this."""
     raise AssertionError("not parametrised")
+
+
+@pytest.fixture
+def tls_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The engine of TLS that is forced, by name: `ssl` is asyncio's own."""
+    return choose(request.param, monkeypatch)
 
 
 @pytest.fixture

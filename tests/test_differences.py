@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +29,6 @@ def one_turn(loop: AnyLoop) -> None:
 
 
 NOT_THERE_YET: dict[str, tuple[Any, ...]] = {
-    "start_tls": (None, None, None),
     "subprocess_exec": (asyncio.SubprocessProtocol, "true"),
     "subprocess_shell": (asyncio.SubprocessProtocol, "true"),
 }
@@ -41,14 +39,6 @@ NOT_THERE_YET: dict[str, tuple[Any, ...]] = {
 def test_what_is_not_there_yet_says_its_name(loop: AnyLoop, name: str) -> None:
     with pytest.raises(NotImplementedError, match=rf"\b{name}\(\)"):
         loop.run_until_complete(getattr(loop, name)(*NOT_THERE_YET[name]))
-
-
-@pytest.mark.usefixtures("sabio")
-@pytest.mark.parametrize("name", ["create_connection", "create_server"])
-def test_tls_is_not_there_yet(loop: AnyLoop, name: str) -> None:
-    context = ssl.create_default_context()
-    with pytest.raises(NotImplementedError, match=rf"\b{name}\(ssl"):
-        loop.run_until_complete(getattr(loop, name)(asyncio.Protocol, "127.0.0.1", 0, ssl=context))
 
 
 def test_the_loop_is_no_base_event_loop(loop: AnyLoop, loop_name: str) -> None:

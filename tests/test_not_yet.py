@@ -1,17 +1,14 @@
 """What this version of sabio leaves out raises NotImplementedError and names the method that was called."""
 
 import asyncio
-import ssl
 
 import pytest
 
-from tests.support.net import HOST, tcp_pair
 from tests.support.waiting import turns
 
 METHODS = {
     "subprocess_exec": lambda loop: loop.subprocess_exec(asyncio.SubprocessProtocol, "true"),
     "subprocess_shell": lambda loop: loop.subprocess_shell(asyncio.SubprocessProtocol, "true"),
-    "start_tls": lambda loop: loop.start_tls(None, None, ssl.create_default_context()),
 }
 
 
@@ -27,35 +24,6 @@ async def test_method_that_is_left_out_says_so(sabio, name):
 async def test_method_that_is_left_out_warns_if_it_is_never_awaited(sabio, name):
     with pytest.warns(RuntimeWarning, match=rf"{name}' was never awaited"):
         METHODS[name](asyncio.get_running_loop())
-
-
-async def test_tls_is_left_out_of_create_connection(sabio):
-    loop = asyncio.get_running_loop()
-    for context in (True, ssl.create_default_context()):
-        with pytest.raises(NotImplementedError, match=r"create_connection.*ssl|ssl.*create_connection"):
-            await loop.create_connection(asyncio.Protocol, HOST, 9, ssl=context)
-
-
-async def test_tls_is_left_out_of_create_server(sabio):
-    loop = asyncio.get_running_loop()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with pytest.raises(NotImplementedError, match=r"create_server.*ssl|ssl.*create_server"):
-        await loop.create_server(asyncio.Protocol, HOST, 0, ssl=context)
-
-
-async def test_tls_is_left_out_of_connect_accepted_socket(sabio):
-    loop = asyncio.get_running_loop()
-    left, right = tcp_pair()
-    with (
-        left,
-        right,
-        pytest.raises(
-            NotImplementedError, match=r"connect_accepted_socket.*ssl|ssl.*connect_accepted_socket"
-        ),
-    ):
-        await loop.connect_accepted_socket(
-            asyncio.Protocol, left, ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        )
 
 
 async def test_loop_goes_on_after_what_is_left_out(sabio):

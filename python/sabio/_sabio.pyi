@@ -77,6 +77,7 @@ __all__ = [
     "StreamReaderProtocol",
     "StreamWriter",
     "TCPTransport",
+    "TLSTransport",
     "Task",
     "TaskGroup",
     "Timeout",
@@ -306,6 +307,14 @@ class ReadPipeTransport(asyncio.ReadTransport):
 @final
 class WritePipeTransport(Transport):
     """The transport of a pipe that is written to (asyncio: Transports). Made by the loop only."""
+
+@final
+class TLSTransport(Transport):
+    """The transport of a connection with TLS, above another one (asyncio: Transports). Made by the loop only."""
+
+    def get_read_buffer_limits(self) -> tuple[int, int]: ...
+    def set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def get_read_buffer_size(self) -> int: ...
 
 @final
 class UnixTransport(Transport):

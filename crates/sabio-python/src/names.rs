@@ -67,6 +67,7 @@ names! {
     cancelled = "cancelled",
     close = "close",
     connection_lost = "connection_lost",
+    connection_made = "connection_made",
     context = "context",
     create_future = "create_future",
     create_task = "create_task",

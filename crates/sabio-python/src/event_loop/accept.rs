@@ -19,6 +19,7 @@ use crate::ffi::{
 };
 use crate::handle::call_in_context;
 use crate::os_error::os_error;
+use crate::transport::tls::{Origin, Tls};
 use crate::transport::{self, Owner, Parts, address_to_python, transport_socket};
 
 /// How long a process that is out of resources stops accepting, in seconds (asyncio's `ACCEPT_RETRY_DELAY`).
@@ -123,11 +124,21 @@ fn connected(
         Ok(protocol) => protocol,
         Err(error) => return not_made(py, event_loop, error, None),
     };
+    let tls = match server.tls() {
+        Some(options) => {
+            let context = context_copy(py, &context)?;
+            match Tls::create(py, event_loop, &protocol, options, context, Origin::Accepted) {
+                Ok(tls) => Some(tls),
+                Err(error) => return not_made(py, event_loop, error, Some(&protocol)),
+            }
+        }
+        None => None,
+    };
     let parts = Parts {
         event_loop,
         owner: Owner::Fd(socket),
         peer: Some(peer),
-        protocol: protocol.clone(),
+        protocol: tls.map_or_else(|| protocol.clone(), |tls| tls.lower_protocol(py)),
         context,
         server: Some(server),
         waiter: None,

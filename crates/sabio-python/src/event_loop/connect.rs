@@ -7,27 +7,26 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
-use super::establish::{log_debug, make_stream, pair, socket_of, take_socket};
+use super::establish::{log_debug, make_connection, pair, socket_of, take_socket};
 use super::resolve::{Hints, Place, interleave, resolve};
-use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given};
+use super::stream_arguments::{TlsArguments, check_ssl_socket, check_stream_socket, given};
 use super::{Loop, attempt};
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
 use crate::transport::Owner;
+use crate::transport::tls::Options;
 
 /// The arguments of `create_connection`.
 struct Request {
     protocol_factory: Obj,
     host: Option<Obj>,
     port: Option<Obj>,
-    ssl: Option<Obj>,
+    tls: TlsArguments,
     hints: Hints,
     sock: Option<Obj>,
     local_addr: Option<Obj>,
     server_hostname: Option<Obj>,
-    ssl_handshake_timeout: Option<Obj>,
-    ssl_shutdown_timeout: Option<Obj>,
     happy_eyeballs_delay: Option<Obj>,
     interleave: Option<Obj>,
     all_errors: bool,
@@ -79,13 +78,15 @@ fn parse(args: Args<'_, '_>) -> PyResult<Request> {
         protocol_factory: factory.map_or_else(|| Obj::none(py), Obj::from),
         host: given(host),
         port: given(port),
-        ssl: given(ssl),
+        tls: TlsArguments {
+            ssl: given(ssl),
+            handshake_timeout: given(handshake),
+            shutdown_timeout: given(shutdown),
+        },
         hints: Hints::given(py, family, proto, flags, 0)?,
         sock: given(sock),
         local_addr: given(local_addr),
         server_hostname: given(hostname),
-        ssl_handshake_timeout: given(handshake),
-        ssl_shutdown_timeout: given(shutdown),
         happy_eyeballs_delay: given(delay),
         interleave: given(interleave),
         all_errors: all.map_or(Ok(false), |all| all.is_truthy())?,
@@ -94,10 +95,7 @@ fn parse(args: Args<'_, '_>) -> PyResult<Request> {
 
 impl Request {
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let ssl = match &self.ssl {
-            Some(ssl) => ssl.bind(py).is_truthy()?,
-            None => false,
-        };
+        let ssl = self.tls.is_wanted(py)?;
         if self.server_hostname.is_some() && !ssl {
             return Err(PyValueError::new_err(
                 "server_hostname is only meaningful with ssl",
@@ -108,12 +106,7 @@ impl Request {
                 "You must set server_hostname when using ssl without a host",
             ));
         }
-        check_ssl(
-            "create_connection",
-            ssl,
-            self.ssl_handshake_timeout.as_ref(),
-            self.ssl_shutdown_timeout.as_ref(),
-        )?;
+        self.tls.check_timeouts(ssl)?;
         if let Some(sock) = &self.sock {
             check_ssl_socket(sock.bind(py))?;
             if self.has_address() {
@@ -128,6 +121,12 @@ impl Request {
             ));
         }
         Ok(())
+    }
+
+    /// How TLS is to be done: the certificate is to be the host's, if nobody says whose.
+    fn tls(&self, py: Python<'_>) -> PyResult<Option<Options>> {
+        let hostname = self.server_hostname.clone().or_else(|| self.host.clone());
+        self.tls.options(py, false, hostname)
     }
 
     fn has_address(&self) -> bool {
@@ -201,14 +200,16 @@ fn create_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
             Some(sock) => Python::attach(|py| take_socket(py, &event_loop, sock))?,
             None => Owner::Fd(connect(&event_loop, &awaiter, &request).await?),
         };
-        let (transport, protocol) = make_stream(&event_loop, owner, &request.protocol_factory).await?;
+        let tls = Python::attach(|py| request.tls(py))?;
+        let (transport, protocol) =
+            make_connection(&event_loop, &awaiter, owner, &request.protocol_factory, tls).await?;
         Python::attach(|py| {
             if event_loop.debug() {
                 let none = Obj::none(py);
                 let sock = socket_of(py, &transport)?;
                 let host = request.host.as_ref().unwrap_or(&none);
                 let port = request.port.as_ref().unwrap_or(&none);
-                let args = [&sock, host, port, transport.as_obj(), &protocol];
+                let args = [&sock, host, port, &transport, &protocol];
                 log_debug(py, &event_loop, "%r connected to %s:%r: (%r, %r)", &args)?;
             }
             pair(py, &transport, &protocol)
@@ -233,27 +234,25 @@ fn connect_accepted_socket(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj>
     let [factory, sock, ssl, handshake, shutdown] = args.parse(&signature)?;
     let factory = factory.map_or_else(|| Obj::none(py), Obj::from);
     let sock = sock.map_or_else(|| Obj::none(py), Obj::from);
-    let ssl = given(ssl);
-    let (handshake, shutdown) = (given(handshake), given(shutdown));
+    let tls = TlsArguments {
+        ssl: given(ssl),
+        handshake_timeout: given(handshake),
+        shutdown_timeout: given(shutdown),
+    };
     let event_loop = slf.clone();
-    create_with(py, "Loop.connect_accepted_socket", |_awaiter| async move {
-        let owner = Python::attach(|py| {
+    create_with(py, "Loop.connect_accepted_socket", |awaiter| async move {
+        let (owner, tls) = Python::attach(|py| {
             check_stream_socket(sock.bind(py))?;
-            let ssl = ssl.map_or(Ok(false), |ssl| ssl.bind(py).is_truthy())?;
-            check_ssl(
-                "connect_accepted_socket",
-                ssl,
-                handshake.as_ref(),
-                shutdown.as_ref(),
-            )?;
+            tls.check_timeouts(tls.is_wanted(py)?)?;
             check_ssl_socket(sock.bind(py))?;
-            take_socket(py, &event_loop, &sock)
+            let tls = tls.options(py, true, None)?;
+            PyResult::Ok((take_socket(py, &event_loop, &sock)?, tls))
         })?;
-        let (transport, protocol) = make_stream(&event_loop, owner, &factory).await?;
+        let (transport, protocol) = make_connection(&event_loop, &awaiter, owner, &factory, tls).await?;
         Python::attach(|py| {
             if event_loop.debug() {
                 let sock = socket_of(py, &transport)?;
-                let args = [&sock, transport.as_obj(), &protocol];
+                let args = [&sock, &transport, &protocol];
                 log_debug(py, &event_loop, "%r handled: (%r, %r)", &args)?;
             }
             pair(py, &transport, &protocol)

@@ -19,7 +19,7 @@ use sabio_reactor::Nanos;
 
 use super::Loop;
 use crate::ffi::{LocalQueue, Outcome, Ref, Visit};
-use crate::transport::{Datagram, Stream, WritePipe, datagram, flush, pipe};
+use crate::transport::{Datagram, Stream, Tls, WritePipe, datagram, flush, pipe, tls};
 
 /// How long an answer may wait for the callbacks behind it.
 const TARGET: Duration = Duration::from_millis(1);
@@ -32,6 +32,7 @@ pub(crate) enum CorkedTransport {
     Stream(Ref<Stream>),
     Datagram(Ref<Datagram>),
     Pipe(Ref<WritePipe>),
+    Tls(Ref<Tls>),
 }
 
 /// The transports that have data to send, in the order in which they were written to.
@@ -71,6 +72,7 @@ impl Corked {
                 CorkedTransport::Stream(stream) => stream.as_obj(),
                 CorkedTransport::Datagram(datagram) => datagram.as_obj(),
                 CorkedTransport::Pipe(pipe) => pipe.as_obj(),
+                CorkedTransport::Tls(transport) => transport.as_obj(),
             });
         });
     }
@@ -134,6 +136,7 @@ impl Loop {
                 CorkedTransport::Stream(stream) => flush(&stream, py)?,
                 CorkedTransport::Datagram(transport) => datagram::flush(&transport, py)?,
                 CorkedTransport::Pipe(pipe) => pipe::flush(&pipe, py)?,
+                CorkedTransport::Tls(transport) => tls::flush(&transport, py)?,
             }
         }
         Ok(())

@@ -369,7 +369,7 @@ fn create_datagram_endpoint(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj
                 let (local, remote) = (request.local_addr.as_ref(), request.remote_addr.as_ref());
                 log_datagrams(py, local, remote, transport.as_obj(), &protocol)?;
             }
-            pair(py, &transport, &protocol)
+            pair(py, transport.as_obj(), &protocol)
         })
     })
 }

@@ -10,8 +10,11 @@ use sabio_sync::oneshot;
 
 use super::Loop;
 use crate::asyncio::asyncio;
-use crate::ffi::{Obj, Ref, context_copy_current};
-use crate::transport::{self, Owner, Parts, Stream, Transport, check_unused, close};
+use crate::awaiter::Awaiter;
+use crate::ffi::{Obj, Ref, call_method, context_copy_current};
+use crate::names::names;
+use crate::transport::tls::{self, Options, Origin, Tls};
+use crate::transport::{self, Owner, Parts, Transport, check_unused, close};
 
 /// Closes a transport whose maker did not come to hand it out.
 struct Unclaimed<T: Transport>(Option<Ref<T>>);
@@ -53,9 +56,7 @@ pub(super) async fn make<T: Transport>(
         let protocol = match protocol_factory.bind(py).call0() {
             Ok(protocol) => Obj::from(protocol),
             Err(error) => {
-                if let Owner::Socket(socket, _) = &owner {
-                    socket.bind(py).call_method0("close")?;
-                }
+                give_back(py, &owner)?;
                 return Err(error);
             }
         };
@@ -82,13 +83,92 @@ pub(super) async fn until_made<T: Transport>(transport: &Ref<T>, made: oneshot::
     unclaimed.0 = None;
 }
 
-/// As [`make`], for streams.
-pub(super) async fn make_stream(
+/// As [`make`], for streams: `(transport, protocol)`, with TLS if `tls` says how.
+pub(super) async fn make_connection(
     event_loop: &Ref<Loop>,
+    awaiter: &Awaiter,
     owner: Owner,
     protocol_factory: &Obj,
-) -> PyResult<(Ref<Stream>, Obj)> {
-    make(event_loop, owner, protocol_factory, transport::open).await
+    tls: Option<Options>,
+) -> PyResult<(Obj, Obj)> {
+    match tls {
+        None => {
+            let (transport, protocol) = make(event_loop, owner, protocol_factory, transport::open).await?;
+            Ok((transport.into_obj(), protocol))
+        }
+        Some(options) => make_tls(event_loop, awaiter, owner, protocol_factory, options).await,
+    }
+}
+
+async fn make_tls(
+    event_loop: &Ref<Loop>,
+    awaiter: &Awaiter,
+    owner: Owner,
+    protocol_factory: &Obj,
+    options: Options,
+) -> PyResult<(Obj, Obj)> {
+    let (transport, protocol, waiter) = Python::attach(|py| {
+        let (protocol, tls, waiter) = match prepare_tls(py, event_loop, protocol_factory, options) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                give_back(py, &owner)?;
+                return Err(error);
+            }
+        };
+        let parts = Parts {
+            event_loop,
+            peer: owner.borrow().and_then(socket::peer_address).ok(),
+            owner,
+            protocol: tls.lower_protocol(py),
+            context: context_copy_current(py)?,
+            server: None,
+            waiter: None,
+        };
+        tls.set_lower(transport::open(py, parts)?.bind(py));
+        PyResult::Ok((tls, protocol, waiter))
+    })?;
+    let mut unclaimed = Unsecured(Some(transport.clone()));
+    awaiter.wait(waiter).await?;
+    unclaimed.0 = None;
+    Ok((transport.into_obj(), protocol))
+}
+
+/// The protocol, a TLS transport for it, and the future of its handshake.
+fn prepare_tls(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    protocol_factory: &Obj,
+    options: Options,
+) -> PyResult<(Obj, Ref<Tls>, Obj)> {
+    let protocol = Obj::from(protocol_factory.bind(py).call0()?);
+    let waiter = call_method(py, event_loop.as_obj(), &names(py)?.create_future, &[])?;
+    let context = context_copy_current(py)?;
+    let origin = Origin::Opened(waiter.clone());
+    let tls = Tls::create(py, event_loop, &protocol, options, context, origin)?;
+    Ok((protocol, tls, waiter))
+}
+
+/// Ends a connection whose handshake nobody waits for any more.
+pub(super) struct Unsecured(pub(super) Option<Ref<Tls>>);
+
+impl Drop for Unsecured {
+    fn drop(&mut self) {
+        if let Some(transport) = self.0.take() {
+            Python::attach(|py| {
+                if let Err(error) = tls::abort(&transport, py) {
+                    error.write_unraisable(py, Some(transport.bind(py)));
+                }
+            });
+        }
+    }
+}
+
+/// Closes the socket of which no transport was made.
+fn give_back(py: Python<'_>, owner: &Owner) -> PyResult<()> {
+    if let Owner::Socket(socket, _) = owner {
+        socket.bind(py).call_method0("close")?;
+    }
+    Ok(())
 }
 
 pub(super) fn log_debug(py: Python<'_>, event_loop: &Ref<Loop>, format: &str, args: &[&Obj]) -> PyResult<()> {
@@ -126,13 +206,13 @@ pub(super) fn log_datagrams(
 }
 
 /// The socket of a transport, as messages name it.
-pub(super) fn socket_of<T: Transport>(py: Python<'_>, transport: &Ref<T>) -> PyResult<Obj> {
+pub(super) fn socket_of(py: Python<'_>, transport: &Obj) -> PyResult<Obj> {
     let socket = transport.bind(py).call_method1("get_extra_info", ("socket",))?;
     Ok(socket.into())
 }
 
 /// `(transport, protocol)`.
-pub(super) fn pair<T: Transport>(py: Python<'_>, transport: &Ref<T>, protocol: &Obj) -> PyResult<Obj> {
+pub(super) fn pair(py: Python<'_>, transport: &Obj, protocol: &Obj) -> PyResult<Obj> {
     let pair = (transport.bind(py), protocol.bind(py)).into_pyobject(py)?;
     Ok(pair.into())
 }

@@ -28,6 +28,7 @@ pub(crate) mod sock;
 pub(crate) mod sock_connect;
 pub(crate) mod sock_datagram;
 mod socket_file;
+mod start_tls;
 mod stream_arguments;
 pub(crate) mod tasks;
 pub(crate) mod unix;
@@ -57,7 +58,7 @@ use crate::step::Input;
 use crate::task::Task;
 use crate::timeouts::Alarm;
 use crate::transport::datagram::Batches;
-use crate::transport::{Source, Stream};
+use crate::transport::{Source, Stream, tls};
 use crate::waker::visit_waker;
 
 /// Something to run in the next turn. Every variant is one pointer, so that an item travels in two registers.
@@ -130,6 +131,8 @@ pub(crate) struct Loop {
     scratch: RefCell<Box<[u8]>>,
     /// What transports receive datagrams into.
     pub(crate) datagrams: Batches,
+    /// What TLS transports decrypt and encrypt in.
+    tls: tls::Buffers,
     pub(crate) signals: signals::Signals,
     pub(crate) files: readers::Files,
 
@@ -247,6 +250,7 @@ impl Loop {
             // Zeroed memory of this size is not touched before it is used.
             scratch: RefCell::new(vec![0; crate::transport::MAX_READ].into_boxed_slice()),
             datagrams: Batches::default(),
+            tls: tls::Buffers::default(),
             signals: signals::Signals::default(),
             files: readers::Files::default(),
             pace: run::Pace::default(),
@@ -312,6 +316,12 @@ impl Loop {
     #[inline]
     pub(crate) fn scratch(&self) -> &RefCell<Box<[u8]>> {
         &self.scratch
+    }
+
+    /// Memory for the time of one pass through a TLS engine.
+    #[inline]
+    pub(crate) fn tls(&self) -> &tls::Buffers {
+        &self.tls
     }
 
     /// Whether debug mode is on.
@@ -454,6 +464,7 @@ fn define(table: &mut MethodTable<Loop>) {
     sock_connect::define(table);
     sock_datagram::define(table);
     sendfile::define(table);
+    start_tls::define(table);
     resolver::define(table);
     executor::define(table);
     signals::define(table);

@@ -38,7 +38,7 @@ async fn connect<T: Transport>(
             let args = [&number, transport.as_obj(), &protocol];
             log_debug(py, &event_loop, message, &args)?;
         }
-        pair(py, &transport, &protocol)
+        pair(py, transport.as_obj(), &protocol)
     })
 }
 

@@ -1,15 +1,15 @@
 //! `create_server` (asyncio: Creating network servers): from hosts to bound sockets.
 
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 use sabio_sync::yield_now;
 
 use super::Loop;
 use super::attempt::bind_error;
 use super::resolve::{Hints, INTERNET, INTERNET_6, Info, Place, resolve};
 use super::server::{Server, stop_serving};
-use super::stream_arguments::{check_ssl, check_ssl_socket, check_stream_socket, given};
+use super::stream_arguments::{TlsArguments, check_ssl_socket, check_stream_socket, given};
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
@@ -29,12 +29,10 @@ struct Request {
     hints: Hints,
     sock: Option<Obj>,
     backlog: i32,
-    ssl: Option<Obj>,
+    tls: TlsArguments,
     reuse_address: bool,
     reuse_port: bool,
     keep_alive: bool,
-    ssl_handshake_timeout: Option<Obj>,
-    ssl_shutdown_timeout: Option<Obj>,
     start_serving: bool,
 }
 
@@ -89,29 +87,22 @@ fn parse(args: Args<'_, '_>) -> PyResult<Request> {
         hints: Hints::given(py, family, None, flags, PASSIVE)?,
         sock: given(sock),
         backlog: backlog.map_or(Ok(100), |backlog| backlog.extract())?,
-        ssl: given(ssl),
+        tls: TlsArguments {
+            ssl: given(ssl),
+            handshake_timeout: given(handshake),
+            shutdown_timeout: given(shutdown),
+        },
         reuse_address: truth(reuse_address, true)?,
         reuse_port: truth(reuse_port, false)?,
         keep_alive: truth(keep_alive, false)?,
-        ssl_handshake_timeout: given(handshake),
-        ssl_shutdown_timeout: given(shutdown),
         start_serving: truth(start, true)?,
     })
 }
 
 impl Request {
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        if let Some(ssl) = &self.ssl
-            && ssl.bind(py).is_instance_of::<PyBool>()
-        {
-            return Err(PyTypeError::new_err("ssl argument must be an SSLContext or None"));
-        }
-        check_ssl(
-            "create_server",
-            self.ssl.is_some(),
-            self.ssl_handshake_timeout.as_ref(),
-            self.ssl_shutdown_timeout.as_ref(),
-        )?;
+        self.tls.check_server(py)?;
+        self.tls.check_timeouts(self.tls.ssl.is_some())?;
         let has_address = self.host.is_some() || self.port.is_some();
         match &self.sock {
             Some(sock) => {
@@ -300,7 +291,8 @@ fn create_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
                 socket.call_method1("setblocking", (false,))?;
             }
             let factory = request.protocol_factory.clone();
-            Server::open(py, &event_loop, sockets, factory, request.backlog)
+            let tls = request.tls.options(py, true, None)?;
+            Server::open(py, &event_loop, sockets, factory, request.backlog, tls)
         };
         serve(&event_loop, request.start_serving, make).await
     })

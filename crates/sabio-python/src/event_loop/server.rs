@@ -22,6 +22,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 use crate::os_error::os_error;
+use crate::transport::tls::Options;
 use crate::transport::{Source, Stream, close, transport_socket};
 
 /// The data of a server.
@@ -33,6 +34,8 @@ pub(crate) struct Server {
     /// By what name the reactor knows each socket, while the server serves.
     listeners: RefCell<Vec<Token>>,
     backlog: i32,
+    /// How connections are encrypted, if they are.
+    tls: Option<Options>,
     /// Each connection gets a copy of it.
     context: Obj,
     connections: Cell<usize>,
@@ -58,6 +61,9 @@ impl Class for Server {
     fn visit(&self, visit: &mut Visit<'_>) {
         visit.obj(self.event_loop.as_obj());
         visit.slot(&self.protocol_factory);
+        if let Some(tls) = &self.tls {
+            tls.visit(visit);
+        }
         visit.slot(&self.sockets);
         visit.obj(&self.context);
         visit.slot(&self.waiters);
@@ -85,6 +91,7 @@ impl Server {
         sockets: Bound<'_, PyList>,
         protocol_factory: Obj,
         backlog: i32,
+        tls: Option<Options>,
     ) -> PyResult<Ref<Server>> {
         let server = Server {
             event_loop: event_loop.clone(),
@@ -92,6 +99,7 @@ impl Server {
             sockets: ObjCell::new(Some(sockets.into())),
             listeners: RefCell::new(Vec::new()),
             backlog,
+            tls,
             context: context_copy_current(py)?,
             connections: Cell::new(0),
             waiters: ObjCell::new(Some(PyList::empty(py).into())),
@@ -121,6 +129,11 @@ impl Server {
     /// What makes the protocols.
     pub(super) fn protocol_factory(&self) -> Option<Obj> {
         self.protocol_factory.get()
+    }
+
+    /// How connections are encrypted, if they are.
+    pub(super) fn tls(&self) -> Option<Options> {
+        self.tls.clone()
     }
 
     /// The context of which each connection gets a copy.

@@ -1,10 +1,12 @@
 //! What the arguments of the methods that make streams and servers have in common.
 
-use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 use super::resolve::STREAM;
 use crate::ffi::Obj;
+use crate::transport::tls::Options;
 
 /// Given and not None.
 pub(super) fn given(value: Option<&Bound<'_, PyAny>>) -> Option<Obj> {
@@ -41,15 +43,73 @@ pub(super) fn check_stream_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
     )))
 }
 
-/// ValueError for timeouts of TLS without TLS, NotImplementedError for TLS.
-pub(super) fn check_ssl(
-    method: &str,
+/// The arguments about TLS that all methods have.
+pub(super) struct TlsArguments {
+    /// An `ssl.SSLContext`, or True.
+    pub(super) ssl: Option<Obj>,
+    /// In seconds.
+    pub(super) handshake_timeout: Option<Obj>,
+    pub(super) shutdown_timeout: Option<Obj>,
+}
+
+impl TlsArguments {
+    /// Whether the connection is to be encrypted.
+    pub(super) fn is_wanted(&self, py: Python<'_>) -> PyResult<bool> {
+        self.ssl
+            .as_ref()
+            .map_or(Ok(false), |ssl| ssl.bind(py).is_truthy())
+    }
+
+    /// TypeError for True, which leaves open what a server shows.
+    pub(super) fn check_server(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.ssl {
+            Some(ssl) if ssl.bind(py).is_instance_of::<PyBool>() => {
+                Err(PyTypeError::new_err("ssl argument must be an SSLContext or None"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How the connection is to be made; None for one without TLS.
+    pub(super) fn options(
+        &self,
+        py: Python<'_>,
+        server_side: bool,
+        server_hostname: Option<Obj>,
+    ) -> PyResult<Option<Options>> {
+        if !self.is_wanted(py)? {
+            return Ok(None);
+        }
+        let context = self
+            .ssl
+            .clone()
+            .filter(|ssl| !ssl.bind(py).is_instance_of::<PyBool>());
+        Ok(Some(Options {
+            context,
+            server_side,
+            server_hostname,
+            handshake_timeout: self.handshake_timeout.clone(),
+            shutdown_timeout: self.shutdown_timeout.clone(),
+        }))
+    }
+
+    /// ValueError for timeouts of TLS without TLS.
+    pub(super) fn check_timeouts(&self, ssl: bool) -> PyResult<()> {
+        check_timeouts(
+            ssl,
+            self.handshake_timeout.as_ref(),
+            self.shutdown_timeout.as_ref(),
+        )
+    }
+}
+
+fn check_timeouts(
     ssl: bool,
     handshake_timeout: Option<&Obj>,
     shutdown_timeout: Option<&Obj>,
 ) -> PyResult<()> {
     if ssl {
-        return Err(PyNotImplementedError::new_err(format!("{method}(ssl=...)")));
+        return Ok(());
     }
     for (name, value) in [
         ("ssl_handshake_timeout", handshake_timeout),

@@ -3,19 +3,19 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use pyo3::exceptions::{PyAssertionError, PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAssertionError, PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList, PyString};
+use pyo3::types::{PyList, PyString};
 use sabio_reactor::socket::{self, Address, Connect};
 
 use super::Loop;
-use super::establish::{log_debug, make_stream, pair, socket_of, take_socket};
+use super::establish::{log_debug, make_connection, pair, socket_of, take_socket};
 use super::resolve::STREAM;
 use super::serve::serve;
 use super::server::Server;
 use super::socket_file::{SocketFile, remove_stale};
-use super::stream_arguments::{check_ssl, given};
-use crate::coroutine::create;
+use super::stream_arguments::{TlsArguments, given};
+use crate::coroutine::{create, create_with};
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
 use crate::os_error::{os_error, with_message};
 use crate::transport::{Owner, unix_address_from_python};
@@ -34,11 +34,9 @@ const CLEANUP_BY_DEFAULT: bool = cfg!(Py_3_13);
 struct Connection {
     protocol_factory: Obj,
     path: Option<Obj>,
-    ssl: Option<Obj>,
+    tls: TlsArguments,
     sock: Option<Obj>,
     server_hostname: Option<Obj>,
-    ssl_handshake_timeout: Option<Obj>,
-    ssl_shutdown_timeout: Option<Obj>,
 }
 
 impl Connection {
@@ -62,19 +60,18 @@ impl Connection {
         Ok(Connection {
             protocol_factory: factory.map_or_else(|| Obj::none(py), Obj::from),
             path: given(path),
-            ssl: given(ssl),
+            tls: TlsArguments {
+                ssl: given(ssl),
+                handshake_timeout: given(handshake),
+                shutdown_timeout: given(shutdown),
+            },
             sock: given(sock),
             server_hostname: given(hostname),
-            ssl_handshake_timeout: given(handshake),
-            ssl_shutdown_timeout: given(shutdown),
         })
     }
 
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let ssl = match &self.ssl {
-            Some(ssl) => ssl.bind(py).is_truthy()?,
-            None => false,
-        };
+        let ssl = self.tls.is_wanted(py)?;
         if let Some(hostname) = &self.server_hostname {
             if !hostname.bind(py).is_instance_of::<PyString>() {
                 return Err(PyAssertionError::new_err("server_hostname must be a str or None"));
@@ -89,12 +86,7 @@ impl Connection {
                 "you have to pass server_hostname when using ssl",
             ));
         }
-        check_ssl(
-            "create_unix_connection",
-            ssl,
-            self.ssl_handshake_timeout.as_ref(),
-            self.ssl_shutdown_timeout.as_ref(),
-        )?;
+        self.tls.check_timeouts(ssl)?;
         let (path, sock) = (self.path.as_ref(), self.sock.as_ref());
         check_place(py, path, sock, "no path and sock were specified")
     }
@@ -158,7 +150,7 @@ async fn connect(event_loop: &Ref<Loop>, address: &Address) -> PyResult<OwnedFd>
 fn create_unix_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Connection::parse(args)?;
     let event_loop = slf.clone();
-    create(args.py(), "Loop.create_unix_connection", async move {
+    create_with(args.py(), "Loop.create_unix_connection", |awaiter| async move {
         Python::attach(|py| request.check(py))?;
         let owner = match &request.sock {
             Some(sock) => Python::attach(|py| take_socket(py, &event_loop, sock))?,
@@ -167,13 +159,15 @@ fn create_unix_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> 
                 Owner::Fd(connect(&event_loop, &address).await?)
             }
         };
-        let (transport, protocol) = make_stream(&event_loop, owner, &request.protocol_factory).await?;
+        let tls = Python::attach(|py| request.tls.options(py, false, request.server_hostname.clone()))?;
+        let (transport, protocol) =
+            make_connection(&event_loop, &awaiter, owner, &request.protocol_factory, tls).await?;
         Python::attach(|py| {
             if event_loop.debug() {
                 let none = Obj::none(py);
                 let sock = socket_of(py, &transport)?;
                 let path = request.path.as_ref().unwrap_or(&none);
-                let args = [&sock, path, transport.as_obj(), &protocol];
+                let args = [&sock, path, &transport, &protocol];
                 log_debug(py, &event_loop, "%r connected to %r: (%r, %r)", &args)?;
             }
             pair(py, &transport, &protocol)
@@ -187,9 +181,7 @@ struct Listening {
     path: Option<Obj>,
     sock: Option<Obj>,
     backlog: i32,
-    ssl: Option<Obj>,
-    ssl_handshake_timeout: Option<Obj>,
-    ssl_shutdown_timeout: Option<Obj>,
+    tls: TlsArguments,
     start_serving: bool,
     cleanup_socket: bool,
 }
@@ -233,28 +225,19 @@ impl Listening {
             path: given(path),
             sock: given(sock),
             backlog: backlog.map_or(Ok(100), |backlog| backlog.extract())?,
-            ssl: given(ssl),
-            ssl_handshake_timeout: given(handshake),
-            ssl_shutdown_timeout: given(shutdown),
+            tls: TlsArguments {
+                ssl: given(ssl),
+                handshake_timeout: given(handshake),
+                shutdown_timeout: given(shutdown),
+            },
             start_serving: truth(start, true)?,
             cleanup_socket: truth(cleanup, CLEANUP_BY_DEFAULT)?,
         })
     }
 
     fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let ssl = match &self.ssl {
-            Some(ssl) if ssl.bind(py).is_instance_of::<PyBool>() => {
-                return Err(PyTypeError::new_err("ssl argument must be an SSLContext or None"));
-            }
-            Some(ssl) => ssl.bind(py).is_truthy()?,
-            None => false,
-        };
-        check_ssl(
-            "create_unix_server",
-            ssl,
-            self.ssl_handshake_timeout.as_ref(),
-            self.ssl_shutdown_timeout.as_ref(),
-        )?;
+        self.tls.check_server(py)?;
+        self.tls.check_timeouts(self.tls.is_wanted(py)?)?;
         check_place(py, self.path.as_ref(), self.sock.as_ref(), NO_PLACE)
     }
 
@@ -308,7 +291,8 @@ fn create_unix_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
             socket.call_method1("setblocking", (false,))?;
             let sockets = PyList::new(py, [socket])?;
             let factory = request.protocol_factory.clone();
-            let server = Server::open(py, &event_loop, sockets, factory, request.backlog)?;
+            let tls = request.tls.options(py, true, None)?;
+            let server = Server::open(py, &event_loop, sockets, factory, request.backlog, tls)?;
             server.set_file(file);
             Ok(server)
         };

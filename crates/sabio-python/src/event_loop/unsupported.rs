@@ -46,9 +46,5 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
             "$self, protocol_factory, cmd, *, stdin=-1, stdout=-1, stderr=-1, universal_newlines=False, shell=True, \
              bufsize=0, encoding=None, errors=None, text=None, **kwargs"
         ) "Run a shell command.",
-        "start_tls" (
-            "$self, transport, protocol, sslcontext, *, server_side=False, server_hostname=None, \
-             ssl_handshake_timeout=None, ssl_shutdown_timeout=None"
-        ) "Upgrade a transport to TLS.",
     );
 }

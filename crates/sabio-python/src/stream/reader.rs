@@ -108,7 +108,7 @@ impl Reader {
     }
 
     /// Takes everything out, at the end of the stream.
-    pub(super) fn take_all(&self, py: Python<'_>) -> PyResult<Obj> {
+    pub(crate) fn take_all(&self, py: Python<'_>) -> PyResult<Obj> {
         self.with_buffer(py, |buffer| buffer.take(py, usize::MAX))?
     }
 

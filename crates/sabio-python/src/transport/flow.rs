@@ -23,9 +23,16 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
+        Limits::new(HIGH_WATER)
+    }
+}
+
+impl Limits {
+    /// Limits of which the high one is `high`.
+    pub(super) fn new(high: usize) -> Limits {
         Limits {
-            high: Cell::new(HIGH_WATER),
-            low: Cell::new(HIGH_WATER / 4),
+            high: Cell::new(high),
+            low: Cell::new(high / 4),
             paused: Cell::new(false),
         }
     }
@@ -89,17 +96,25 @@ fn limit(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<i64>> {
     }
 }
 
-fn set_write_buffer_limits<T: Transport>(slf: &Ref<T>, args: Args<'_, '_>) -> PyResult<()> {
-    let py = args.py();
+/// The arguments `high` and `low` of `function`: `(low, high)` in bytes. Where neither is given, `default` is the high
+/// one.
+///
+/// # Errors
+/// TypeError for what is no number, ValueError for limits that contradict each other.
+pub(super) fn parse_limits(
+    function: &'static str,
+    args: Args<'_, '_>,
+    default: usize,
+) -> PyResult<(usize, usize)> {
     let signature = Signature {
-        function: "set_write_buffer_limits",
+        function,
         parameters: ["high", "low"],
         required: 0,
         positional: 2,
     };
     let [high, low] = args.parse(&signature)?;
     let (high, low) = match (limit(high)?, limit(low)?) {
-        (None, None) => (HIGH_WATER as i64, HIGH_WATER as i64 / 4),
+        (None, None) => (default as i64, default as i64 / 4),
         (None, Some(low)) => (low.saturating_mul(4), low),
         (Some(high), None) => (high, high.div_euclid(4)),
         (Some(high), Some(low)) => (high, low),
@@ -109,8 +124,14 @@ fn set_write_buffer_limits<T: Transport>(slf: &Ref<T>, args: Args<'_, '_>) -> Py
             "high ({high}) must be >= low ({low}) must be >= 0"
         )));
     }
-    slf.shared().limits.high.set(high as usize);
-    slf.shared().limits.low.set(low as usize);
+    Ok((low as usize, high as usize))
+}
+
+fn set_write_buffer_limits<T: Transport>(slf: &Ref<T>, args: Args<'_, '_>) -> PyResult<()> {
+    let py = args.py();
+    let (low, high) = parse_limits("set_write_buffer_limits", args, HIGH_WATER)?;
+    slf.shared().limits.high.set(high);
+    slf.shared().limits.low.set(low);
     if slf.queued() > slf.shared().limits.high.get() {
         T::flush_now(slf, py)?;
     }

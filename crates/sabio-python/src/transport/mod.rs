@@ -3,8 +3,9 @@
 //! `stream` is the one state machine that all stream transports share, split by behaviour: `read`, `write` (corked,
 //! over `queue`), `flow` (pausing the protocol), `close` (the one way in which a transport ends), `extra` (what can be
 //! asked about it), `file` (while a file goes out). `descriptor` is the one owner of the descriptor. `tcp` and `unix` hold
-//! what is particular to each, `pipe` is one half of a stream at a time, and `datagram` is the transport that has no
-//! stream at all. `receive` and `channel` are the system calls, which differ between sockets and pipes.
+//! what is particular to each, `tls` is the transport above another one, `pipe` is one half of a stream at a time, and
+//! `datagram` is the transport that has no stream at all. `receive` and `channel` are the system calls, which differ
+//! between sockets and pipes.
 //!
 //! Invariants: a descriptor is deregistered from the reactor in the same function that closes it; `connection_made`
 //! is the first and `connection_lost` the last call that a protocol gets, each once; no borrow of a transport's state
@@ -25,7 +26,7 @@ mod receive;
 mod shared;
 mod stream;
 mod tcp;
-mod tls;
+pub(crate) mod tls;
 mod unix;
 mod write;
 
@@ -49,6 +50,7 @@ pub(crate) use read::{pause_reading, resume_reading};
 pub(crate) use receive::MAX_SIZE as MAX_READ;
 pub(crate) use shared::Transport;
 pub(crate) use stream::{Parts, Stream, check_unused};
+pub(crate) use tls::Tls;
 pub(crate) use write::{flush, write};
 
 /// What owns a descriptor that the reactor watches.

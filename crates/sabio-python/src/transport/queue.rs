@@ -111,6 +111,37 @@ impl Queue {
         Ok(Progress::Empty)
     }
 
+    /// The first piece, how much of it is gone, and whether it is the only one.
+    pub(super) fn front(&self) -> Option<(Obj, usize, bool)> {
+        let queue = self.pieces.borrow();
+        let first = queue.first.clone()?;
+        Some((first, queue.offset, queue.rest.is_empty()))
+    }
+
+    /// Copies as much as there is room for, and gives how much that is.
+    pub(super) fn copy_front(&self, py: Python<'_>, into: &mut [u8]) -> usize {
+        let queue = self.pieces.borrow();
+        let mut skip = queue.offset;
+        let mut filled = 0;
+        for piece in queue.first.iter().chain(&queue.rest) {
+            let piece = &data(py, piece)[skip..];
+            let count = piece.len().min(into.len() - filled);
+            into[filled..filled + count].copy_from_slice(&piece[..count]);
+            filled += count;
+            skip = 0;
+            if filled == into.len() {
+                break;
+            }
+        }
+        filled
+    }
+
+    /// Lets go of the first `count` bytes.
+    pub(super) fn advance(&self, py: Python<'_>, count: usize) {
+        self.pieces.borrow_mut().advance(py, count);
+        self.size.set(self.size.get().saturating_sub(count));
+    }
+
     /// The pieces, for those who look at `transport._buffer`.
     pub(super) fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let queue = self.pieces.borrow();

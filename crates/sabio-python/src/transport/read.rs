@@ -12,15 +12,18 @@ use super::close;
 use super::receive::{LARGE, MAX_SIZE, receive_bytes, receive_for_reader};
 use super::shared::log_debug;
 use super::stream::{Delivery, Stream};
+use super::tls;
 use crate::event_loop::Loop;
 use crate::ffi::{MethodTable, Obj, Ref, fill_buffer};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::stream::{Reader, StreamReaderProtocol};
 
-const FATAL_READ: &str = "Fatal read error on socket transport";
+pub(super) const FATAL_READ: &str = "Fatal read error on socket transport";
 
 const FATAL_DATA_RECEIVED: &str = "Fatal error: protocol.data_received() call failed.";
+
+pub(super) const FATAL_BUFFER_UPDATED: &str = "Fatal error: protocol.buffer_updated() call failed.";
 
 const FATAL_GET_BUFFER: &str = "Fatal error: protocol.get_buffer() call failed.";
 
@@ -38,6 +41,7 @@ pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -
     match slf.delivery.get() {
         Delivery::Data => read_data(slf, py, event_loop, &protocol),
         Delivery::Buffer => read_into_buffer(slf, py, &protocol),
+        Delivery::Tls => tls::receive(slf, py, event_loop, &protocol),
         Delivery::Reader => {
             let receiver = StreamReaderProtocol::exact(protocol.bind(py)).and_then(|exact| exact.receiver());
             match receiver {
@@ -129,12 +133,7 @@ fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResu
     let size = crate::ffi::IntoObj::into_obj(size, py)?;
     match Stream::deliver(slf, py, protocol, &names.buffer_updated, &[&size]) {
         Ok(_) => Ok(()),
-        Err(error) => close::fatal_error(
-            slf,
-            py,
-            error,
-            "Fatal error: protocol.buffer_updated() call failed.",
-        ),
+        Err(error) => close::fatal_error(slf, py, error, FATAL_BUFFER_UPDATED),
     }
 }
 
@@ -154,7 +153,7 @@ fn not_a_buffer(slf: &Ref<Stream>, py: Python<'_>, object: &Bound<'_, PyAny>) ->
 }
 
 /// The peer has ended its half: the protocol decides whether ours stays open.
-fn at_eof(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
+pub(super) fn at_eof(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
     log_debug(slf, py, "%r received EOF")?;
     let keep_open = slf
         .notify(py, protocol, &names(py)?.eof_received, &[])

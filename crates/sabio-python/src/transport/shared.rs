@@ -71,6 +71,11 @@ impl Shared {
         Ok(result?)
     }
 
+    /// What the protocol's callbacks run in.
+    pub(crate) fn context(&self) -> &Obj {
+        &self.context
+    }
+
     /// Shows what it owns to the garbage collector.
     pub(super) fn visit(&self, visit: &mut Visit<'_>) {
         visit.slot(&self.event_loop);

@@ -20,6 +20,7 @@ use super::descriptor::Owner;
 use super::file::FileState;
 use super::queue::Queue;
 use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
+use super::tls::TlsProtocol;
 use super::{Source, close, extra, flow, read, write};
 use crate::event_loop::Loop;
 use crate::event_loop::server::Server;
@@ -60,6 +61,23 @@ pub(super) enum Delivery {
     Buffer,
     /// It is put into the protocol's `StreamReader`, if that takes it.
     Reader,
+    /// It goes through the engine of the TLS transport above.
+    Tls,
+}
+
+impl Delivery {
+    /// How `protocol` gets its data.
+    pub(super) fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Delivery> {
+        Ok(if TlsProtocol::is(protocol) {
+            Delivery::Tls
+        } else if protocol.is_instance(BUFFERED_PROTOCOL.get(protocol.py())?.bind(protocol.py()))? {
+            Delivery::Buffer
+        } else if StreamReaderProtocol::exact(protocol).is_some() {
+            Delivery::Reader
+        } else {
+            Delivery::Data
+        })
+    }
 }
 
 static STREAM: ClassCell = ClassCell::new();
@@ -223,15 +241,7 @@ impl Stream {
 
     /// Makes `protocol` the one that is told from now on.
     pub(super) fn set_protocol(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = protocol.py();
-        self.delivery
-            .set(if protocol.is_instance(BUFFERED_PROTOCOL.get(py)?.bind(py))? {
-                Delivery::Buffer
-            } else if StreamReaderProtocol::exact(protocol).is_some() {
-                Delivery::Reader
-            } else {
-                Delivery::Data
-            });
+        self.delivery.set(Delivery::of(protocol)?);
         self.protocol.set(Some(Obj::from(protocol)));
         Ok(())
     }
@@ -343,5 +353,8 @@ pub(super) fn public_class<'py>(
     name: &str,
     doc: &str,
 ) -> PyResult<Bound<'py, PyType>> {
-    shared::public_class(module, name, &STREAM.class(module.py())?, doc)
+    let class = shared::public_class(module, name, &STREAM.class(module.py())?, doc)?;
+    // Other event loops and libraries ask for this before they build TLS on a transport.
+    class.setattr("_start_tls_compatible", true)?;
+    Ok(class)
 }

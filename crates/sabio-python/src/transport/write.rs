@@ -15,6 +15,7 @@ use sabio_reactor::socket;
 use super::channel::SocketChannel;
 use super::queue::{Progress, Queue};
 use super::stream::Stream;
+use super::tls::Outgoing;
 use super::{close, flow};
 use crate::asyncio::asyncio;
 use crate::event_loop::{CorkedTransport, Loop};
@@ -231,6 +232,43 @@ fn send_at_once(slf: &Ref<Stream>, py: Python<'_>, data: &Data<'_, '_>) -> PyRes
     slf.update_interest(py)
 }
 
+/// Sends bytes of a TLS engine's, or queues them behind what waits already; [`offered`] comes next. Runs no Python code.
+pub(super) fn offer(slf: &Stream, py: Python<'_>, data: &Outgoing<'_, '_>) -> io::Result<()> {
+    if slf.is_lost() {
+        return Ok(());
+    }
+    let bytes = data.as_slice();
+    let mut sent = 0;
+    if slf.queue.is_empty() {
+        sent = match slf.descriptor.borrow().and_then(|fd| socket::send(fd, bytes)) {
+            Ok(count) if count == bytes.len() => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        slf.blocked.set(true);
+    }
+    match data {
+        Outgoing::Bytes(piece) => slf.queue.push(piece, sent),
+        Outgoing::Memory(_) => slf.queue.push(&PyBytes::new(py, &bytes[sent..]), 0),
+    }
+    Ok(())
+}
+
+/// After [`offer`]: waits for what was not sent, and pauses the protocol if need be.
+#[inline]
+pub(super) fn offered(slf: &Ref<Stream>, py: Python<'_>, offered: io::Result<()>) -> PyResult<()> {
+    match offered {
+        Ok(()) if slf.queue.is_empty() => Ok(()),
+        Ok(()) => {
+            send_queued(slf, py)?;
+            slf.update_interest(py)?;
+            flow::maybe_pause(slf, py)
+        }
+        Err(error) => failed(slf, py, error),
+    }
+}
+
 /// After something was queued: sends now or leaves it to the end of the callback, and pauses the protocol if need be.
 #[inline]
 fn settle(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
@@ -299,7 +337,7 @@ fn writelines(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
 }
 
 /// The object itself if it cannot change, otherwise a copy. TypeError for anything that has no bytes.
-fn as_bytes<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub(super) fn as_bytes<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     match data.cast_exact::<PyBytes>() {
         Ok(bytes) => Ok(bytes.clone()),
         Err(_) => Ok(PyBytes::new(data.py(), ReadBuffer::new(data)?.as_slice())),

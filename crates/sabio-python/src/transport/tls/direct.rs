@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::engine::{Outgoing, Progress, Read, Write};
-use super::portable::unless_blocked;
+use super::portable::{end_or_error, unless_blocked};
 use crate::ffi::{IntoObj, Library, Obj, Session, Step, Visit, bytes_from_slice, call_method};
 use crate::names::names;
 
@@ -79,8 +79,10 @@ impl Direct {
             }
         }
         let size = into.len().min(RECORD).into_obj(py)?;
-        let Some(data) = self.call(py, &names(py)?.read, &[&size])? else {
-            return Ok(Read::Blocked);
+        let data = match self.call(py, &names(py)?.read, &[&size]) {
+            Ok(Some(data)) => data,
+            Ok(None) => return Ok(Read::Blocked),
+            Err(error) => return end_or_error(py, error),
         };
         let data = data.bind(py).cast::<PyBytes>()?.as_bytes();
         let Some(target) = into.get_mut(..data.len()).filter(|target| !target.is_empty()) else {

@@ -20,6 +20,9 @@ use crate::ffi::{Library, Obj, Signature, Visit, add_function};
 /// The environment variable that forces an engine.
 const FORCED: &str = "SABIO_TLS_ENGINE";
 
+/// An engine keeps the memory of the most that it was ever fed at once, in bytes: two records.
+const FED_AT_ONCE: usize = 32 * 1024;
+
 /// What `SABIO_TLS_ENGINE` asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Forced {
@@ -60,6 +63,19 @@ pub(crate) enum Read {
     Blocked,
     /// The peer has said that it sends no more (`close_notify`).
     CloseNotify,
+}
+
+/// Why [`Engine::decrypt`] stopped.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Everything is decrypted: more is needed from the peer.
+    Blocked,
+    /// There is no more room; there may be more data.
+    Full,
+    /// The peer has said that it sends no more.
+    CloseNotify,
+    /// What the peer has sent is wrong.
+    Failed(PyErr),
 }
 
 /// What came of a write.
@@ -163,6 +179,47 @@ impl Engine {
         match self {
             Engine::Direct(engine) => engine.read(py, into),
             Engine::Portable(engine) => engine.read(py, into),
+        }
+    }
+
+    /// Takes bytes that the peer has sent, all of them, and decrypts as much as there is room for: how many bytes there
+    /// are in `into` now, and why there are no more. Data that came before an error is given with it.
+    pub(crate) fn decrypt(&self, py: Python<'_>, wire: &[u8], into: &mut [u8]) -> (usize, Stop) {
+        let mut filled = 0;
+        if wire.is_empty() {
+            let stop = self.read_all(py, into, &mut filled);
+            return (filled, stop);
+        }
+        let mut stop = Stop::Blocked;
+        for piece in wire.chunks(FED_AT_ONCE) {
+            if let Err(error) = self.feed(py, piece) {
+                return (filled, Stop::Failed(error));
+            }
+            if matches!(stop, Stop::Blocked) {
+                stop = self.read_all(py, into, &mut filled);
+            }
+        }
+        (filled, stop)
+    }
+
+    /// Reads until there is nothing to read or no room.
+    fn read_all(&self, py: Python<'_>, into: &mut [u8], filled: &mut usize) -> Stop {
+        loop {
+            if *filled == into.len() {
+                return Stop::Full;
+            }
+            match self.read(py, &mut into[*filled..]) {
+                Ok(Read::Data(count)) => {
+                    *filled += count;
+                    // A record was read whole, and another has not begun: no need to be told so.
+                    if *filled < into.len() && matches!(self.incoming_size(py), Ok(0)) {
+                        return Stop::Blocked;
+                    }
+                }
+                Ok(Read::Blocked) => return Stop::Blocked,
+                Ok(Read::CloseNotify) => return Stop::CloseNotify,
+                Err(error) => return Stop::Failed(error),
+            }
         }
     }
 

@@ -10,8 +10,10 @@ use crate::ffi::{Global, Obj};
 pub(crate) struct SslModule {
     pub(crate) memory_bio: Obj,
     pub(crate) create_default_context: Obj,
+    pub(crate) ssl_context: Obj,
     pub(crate) certificate_error: Obj,
     pub(crate) ssl_error: Obj,
+    zero_return_error: Obj,
     want_read_error: Obj,
     syscall_error: Obj,
 }
@@ -23,8 +25,10 @@ impl SslModule {
         Ok(SslModule {
             memory_bio: get("MemoryBIO")?,
             create_default_context: get("create_default_context")?,
+            ssl_context: get("SSLContext")?,
             certificate_error: get("CertificateError")?,
             ssl_error: get("SSLError")?,
+            zero_return_error: get("SSLZeroReturnError")?,
             want_read_error: get("SSLWantReadError")?,
             syscall_error: get("SSLSyscallError")?,
         })
@@ -35,6 +39,11 @@ impl SslModule {
         [&self.want_read_error, &self.syscall_error]
             .iter()
             .any(|class| error.is_instance(py, class.bind(py)))
+    }
+
+    /// Whether the exception says that both sides have said that they send no more.
+    pub(crate) fn is_end(&self, py: Python<'_>, error: &PyErr) -> bool {
+        error.is_instance(py, self.zero_return_error.bind(py))
     }
 }
 

@@ -67,8 +67,10 @@ impl Portable {
     pub(super) fn read(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<Read> {
         let size = into.len().min(RECORD).into_obj(py)?;
         let called = call_method(py, &self.object, &names(py)?.read, &[&size]);
-        let Some(data) = unless_blocked(py, called.map_err(PyErr::from))? else {
-            return Ok(Read::Blocked);
+        let data = match unless_blocked(py, called.map_err(PyErr::from)) {
+            Ok(Some(data)) => data,
+            Ok(None) => return Ok(Read::Blocked),
+            Err(error) => return end_or_error(py, error),
         };
         let data = data.bind(py).cast::<PyBytes>()?.as_bytes();
         if data.is_empty() {
@@ -120,6 +122,15 @@ impl Portable {
         for object in [&self.object, &self.incoming, &self.outgoing] {
             visit.obj(object);
         }
+    }
+}
+
+/// What a read raised: after our own `close_notify` the peer's is an exception.
+pub(super) fn end_or_error(py: Python<'_>, error: PyErr) -> PyResult<Read> {
+    if ssl_module(py)?.is_end(py, &error) {
+        Ok(Read::CloseNotify)
+    } else {
+        Err(error)
     }
 }
 
