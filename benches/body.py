@@ -34,13 +34,18 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Body:
-    """A body under the name of its row. Its counts are multiples of `step`."""
+    """A body under the name of its row. Its counts are multiples of `step`.
+
+    One that waits for the kernel between its operations is measured `by_processor_time`.
+    """
 
     name: str
     question: str
     run: BodyFunction
     step: int = 1000
     own_sleep: bool = False
+    unit: str = "op/s"
+    by_processor_time: bool = False
 
 
 #: Raises AssertionError unless the loop does what the body's figure relies on.
@@ -60,16 +65,23 @@ def expect(what: str, seen: list[str], wanted: str | list[str]) -> None:
         raise AssertionError(f"{what}: {seen}, not {list(wanted)}")
 
 
-def rows(script: str, bodies: Mapping[str, Body], goals: Mapping[str, float], seconds: float) -> list[Row]:
+def rows(
+    script: str,
+    bodies: Mapping[str, Body],
+    goals: Mapping[str, float],
+    seconds: float,
+    beside: tuple[str, ...] = (),
+) -> list[Row]:
     """A row for each body, each timed for at least `seconds` at a time by the given script's children."""
     return [
         Row(
             name=body.name,
             question=body.question,
-            unit="op/s",
+            unit=body.unit,
             higher_is_better=True,
             measure=partial(_in_fresh_process, script, body.name, seconds),
             goal=goals.get(body.name),
+            beside=beside,
         )
         for body in bodies.values()
     ]
@@ -90,7 +102,7 @@ def main(
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("row", choices=bodies)
-    parser.add_argument("loop", choices=loops.FACTORIES)
+    parser.add_argument("loop", choices=loops.NAMES)
     parser.add_argument("--seconds", type=float, required=True)
     child = parser.parse_args(arguments)
     if install:
@@ -112,6 +124,8 @@ def _in_this_process(body: Body, check: Check, name: str, seconds: float) -> dic
         timings = [_timed(loop, body, sleep, count) for _ in range(REPEATS)]
     finally:
         loop.close()
+    if body.by_processor_time:
+        timings = [(processor, processor) for _, processor in timings]
     best, processor = min(timings)
     return {"value": count / best, "operations": count, "seconds": best, "processor_share": processor / best}
 

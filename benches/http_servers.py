@@ -11,6 +11,8 @@ import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from tls_servers import LOCALHOST
+
 if TYPE_CHECKING:
     from serve import Started
 
@@ -31,6 +33,15 @@ async def application(
 
 async def uvicorn(started: Started) -> None:
     """The server of uvicorn, with httptools and without what it can be run without."""
+    await _uvicorn(started)
+
+
+async def uvicorn_tls(started: Started) -> None:
+    """The same over TLS."""
+    await _uvicorn(started, ssl_certfile=str(LOCALHOST))
+
+
+async def _uvicorn(started: Started, **options: Any) -> None:
     from uvicorn import Config, Server
 
     class Announcing(Server):
@@ -47,6 +58,7 @@ async def uvicorn(started: Started) -> None:
         lifespan="off",
         log_level="warning",
         access_log=False,
+        **options,
     )
     await Announcing(config).serve()
 

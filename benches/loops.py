@@ -29,15 +29,31 @@ FACTORIES = {
     OURS: ("sabio", "new_event_loop"),
 }
 
+#: Loops with aiofastnet's transports in the place of their own -> the loop below.
+WITH_AIOFASTNET = {"asyncio+aiofastnet": "asyncio", "uvloop+aiofastnet": "uvloop"}
+
+#: All that `factory` makes.
+NAMES = (*FACTORIES, *WITH_AIOFASTNET)
+
 
 def is_installed(name: str) -> bool:
     """Whether the package of a loop can be found; it is not imported."""
+    if name in WITH_AIOFASTNET:
+        return importlib.util.find_spec("aiofastnet") is not None and is_installed(WITH_AIOFASTNET[name])
     module, _ = FACTORIES[name]
     return importlib.util.find_spec(module) is not None
 
 
+def with_aiofastnet() -> tuple[str, ...]:
+    """The loops that run with aiofastnet's transports here."""
+    return tuple(name for name in WITH_AIOFASTNET if is_installed(name))
+
+
 def factory(name: str) -> Factory:
     """The callable that makes a loop. Raises whatever the import of the loop's package raises."""
+    if name in WITH_AIOFASTNET:
+        patching = importlib.import_module("aiofastnet").loop_factory
+        return cast(Factory, patching(factory(WITH_AIOFASTNET[name])))
     module, attribute = FACTORIES[name]
     return cast(Factory, getattr(importlib.import_module(module), attribute))
 
@@ -50,7 +66,7 @@ def install(name: str) -> None:
 
 def best_sleep(name: str) -> Sleep:
     """The quickest `sleep` that a loop's own package offers: asyncio's where it has none of its own."""
-    module, _ = FACTORIES[name]
+    module, _ = FACTORIES[WITH_AIOFASTNET.get(name, name)]
     return cast(Sleep, getattr(importlib.import_module(module), "sleep", asyncio.sleep))
 
 

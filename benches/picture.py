@@ -19,6 +19,8 @@ LOOKS = {
     "rloop": ("#009e73", "v"),
     "rsloop": ("#cc79a7", "D"),
     "zuvloop": ("#e69f00", "P"),
+    "asyncio+aiofastnet": ("#666666", "<"),
+    "uvloop+aiofastnet": ("#0072b2", ">"),
     "sabio": ("#d62728", "o"),
 }
 BASE = "asyncio"

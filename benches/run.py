@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import bench_connections
 import bench_http
 import bench_primitives
 import bench_scheduling
 import bench_tcp
+import bench_tls
 import machine
 import options
 import picture
@@ -43,6 +45,8 @@ QUESTIONS = {
     "primitives": Question(bench_primitives.TITLE, bench_primitives.rows, 0.3, 0.05, needs_load=False),
     "tcp": Question(bench_tcp.TITLE, bench_tcp.rows, 2.0, 0.4, needs_load=True),
     "http": Question(bench_http.TITLE, bench_http.rows, 2.0, 0.4, needs_load=True),
+    "tls": Question(bench_tls.TITLE, bench_tls.rows, 2.0, 0.4, needs_load=True),
+    "connections": Question(bench_connections.TITLE, bench_connections.rows, 1.0, 1.0, needs_load=False),
 }
 
 

@@ -24,7 +24,9 @@ SERVERS = {
     "sock": "tcp_servers",
     "http": "tcp_servers",
     "uvicorn": "http_servers",
+    "uvicorn_tls": "http_servers",
     "aiohttp": "http_servers",
+    "https": "tls_servers",
 }
 
 #: Servers made of more than the loop: there a package's own objects stand in the place of asyncio's.
@@ -38,7 +40,7 @@ Server = Callable[[Started], Coroutine[Any, Any, None]]
 def main() -> None:
     """Serves as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("loop", choices=loops.FACTORIES)
+    parser.add_argument("loop", choices=loops.NAMES)
     parser.add_argument("server", choices=SERVERS)
     parser.add_argument("--cpu", type=int, help="run on this core only")
     given = parser.parse_args()

@@ -42,7 +42,7 @@ def beside_text(outcomes: Sequence[Outcome]) -> str:
     for key in dict.fromkeys(key for outcome in outcomes for key in outcome.row.shown):
         names = _contenders(outcomes)
         lines = [[key, *names]]
-        for outcome in outcomes:
+        for outcome in (outcome for outcome in outcomes if key in outcome.row.shown):
             middles = [_median_detail(outcome.cells.get(name), key) for name in names]
             lines.append(
                 [outcome.row.name, *["-" if middle is None else short(middle) for middle in middles]]
@@ -108,8 +108,8 @@ def _cell(cell: Cell | None) -> str:
 def _median_detail(cell: Cell | None, key: str) -> float | None:
     if cell is None or cell.median is None:
         return None
-    values: list[float] = [sample.details[key] for sample in cell.samples]
-    return statistics.median(values)
+    values: list[float] = [sample.details[key] for sample in cell.samples if key in sample.details]
+    return statistics.median(values) if values else None
 
 
 def _ratio(value: float | None) -> str:

@@ -4,6 +4,7 @@
 //! below name. Called once, by `main`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ options:
   --port PORT         its port
   --mode echo|http    echo: the bytes sent come back; http: GET, the body is the target (echo)
   --connections N     connections, one request outstanding on each (64)
+  --tls FILE          speak TLS to a server that has the certificate in this PEM file
   --size BYTES        bytes of an echoed message (1024)
   --seconds S         length of the measured window (3)
   --warmup S          load before the window, not measured (0.5)
@@ -65,6 +67,8 @@ pub(crate) enum Mode {
 pub(crate) struct Plan {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// The certificate that the server must have, where TLS is spoken.
+    pub(crate) tls: Option<PathBuf>,
     /// Connections, at least one.
     pub(crate) connections: u32,
     /// Length of the measured window, above zero.
@@ -111,6 +115,7 @@ struct Options {
     host: Option<IpAddr>,
     port: Option<u16>,
     http: bool,
+    tls: Option<PathBuf>,
     connections: Option<u32>,
     size: Option<usize>,
     seconds: Option<f64>,
@@ -135,6 +140,7 @@ impl Options {
                     other => return Err(Usage::Wrong(format!("--mode is echo or http, not {other}"))),
                 }
             }
+            "--tls" => self.tls = Some(value()?.into()),
             "--host" => self.host = Some(number(name, &value()?)?),
             "--port" => self.port = Some(number(name, &value()?)?),
             "--connections" => self.connections = Some(number(name, &value()?)?),
@@ -199,6 +205,7 @@ impl Options {
         }
         let plan = Plan {
             address: SocketAddr::new(self.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port),
+            tls: self.tls.clone(),
             connections,
             window,
             warmup: seconds("--warmup", self.warmup.unwrap_or(0.5))?,
@@ -240,11 +247,13 @@ mod tests {
 
     #[test]
     fn options_reach_the_plan() {
-        let line = "--port 80 --host ::1 --connections 3 --size 99 --seconds 0.25 --warmup 0 --cpu 1";
+        let line =
+            "--port 80 --host ::1 --tls a.pem --connections 3 --size 99 --seconds 0.25 --warmup 0 --cpu 1";
         let Ok(Command::Load(plan, Mode::Echo { size })) = parsed(line) else {
             panic!("{line}")
         };
         assert_eq!(plan.address.to_string(), "[::1]:80");
+        assert_eq!(plan.tls, Some("a.pem".into()));
         assert_eq!((plan.connections, size, plan.cpu), (3, 99, Some(1)));
         assert_eq!(
             (plan.window, plan.warmup),

@@ -5,8 +5,7 @@
 //! the last request of each connection is checked like the first. The window's bounds are taken at a
 //! completed answer, with the server's processor time read at the same two moments.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::Failure;
 use crate::args::Plan;
+use crate::channel::{Channel, Trust};
 use crate::conversation::Conversation;
 use crate::cpu::{self, Reading, Used};
 use crate::histogram::Histogram;
@@ -52,7 +52,7 @@ pub(crate) fn run<C: Conversation>(plan: &Plan, common: &mut C::Common) -> Resul
 }
 
 struct Connection<C> {
-    stream: TcpStream,
+    channel: Channel,
     conversation: C,
     asked: Instant,
     waits_to_write: bool,
@@ -88,16 +88,15 @@ struct Generator<'a, C> {
 impl<'a, C: Conversation> Generator<'a, C> {
     fn connect(plan: &'a Plan, common: &C::Common) -> Result<Self, Failure> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let trust = plan.tls.as_deref().map(Trust::read).transpose()?;
         let mut connections = Vec::new();
         for id in 0..plan.connections {
-            let stream = TcpStream::connect_timeout(&plan.address, PATIENCE)
-                .map_err(|error| format!("cannot connect to {}: {error}", plan.address))?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            epoll::add(&epoll, &stream, EventData::new_u64(u64::from(id)), EventFlags::IN)?;
+            let channel = Channel::connect(plan.address, trust.as_ref())?;
+            let data = EventData::new_u64(u64::from(id));
+            epoll::add(&epoll, channel.stream(), data, EventFlags::IN)?;
             let conversation = C::new(id, common);
             connections.push(Connection {
-                stream,
+                channel,
                 conversation,
                 asked: Instant::now(),
                 waits_to_write: false,
@@ -158,10 +157,10 @@ impl<'a, C: Conversation> Generator<'a, C> {
         let connection = &mut self.connections[place];
         let blocked = loop {
             let unsent = connection.conversation.unsent(common);
-            if unsent.is_empty() {
+            if unsent.is_empty() && !connection.channel.wants_write() {
                 break false;
             }
-            match (&connection.stream).write(unsent) {
+            match connection.channel.write(unsent) {
                 Ok(count) => connection.conversation.sent(count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -176,7 +175,7 @@ impl<'a, C: Conversation> Generator<'a, C> {
             };
             epoll::modify(
                 &self.epoll,
-                &connection.stream,
+                connection.channel.stream(),
                 EventData::new_u64(place as u64),
                 interest,
             )?;
@@ -187,7 +186,7 @@ impl<'a, C: Conversation> Generator<'a, C> {
 
     fn receive(&mut self, place: usize, common: &mut C::Common) -> Result<(), Failure> {
         let connection = &mut self.connections[place];
-        let count = match (&connection.stream).read(&mut self.scratch) {
+        let count = match connection.channel.read(&mut self.scratch) {
             Ok(0) => return Err(format!("connection {place}: closed by the server").into()),
             Ok(count) => count,
             Err(error) if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind()) => {

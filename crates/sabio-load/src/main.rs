@@ -10,6 +10,7 @@
 //! The scripts in `benches/` call it; its output is one JSON object on standard output.
 
 mod args;
+mod channel;
 mod conversation;
 mod cpu;
 mod echo;
