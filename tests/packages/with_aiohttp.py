@@ -64,8 +64,9 @@ async def main():
     runner = web.AppRunner(app, shutdown_timeout=0.05)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0]
-    await use(f"http://{host}:{port}/")
+    port = runner.addresses[0][1]
+    # A name, not an address: the client resolves it in an eager task of its own.
+    await use(f"http://localhost:{port}/")
     await runner.cleanup()
 
 

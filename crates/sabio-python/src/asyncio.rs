@@ -74,6 +74,7 @@ pub(crate) struct TaskBase {
 
 /// The interpreter's record of which task runs and who awaits whom.
 pub(crate) struct TaskRegistry {
+    current: NativeFunction,
     #[cfg(Py_3_12)]
     swap: NativeFunction,
     #[cfg(not(Py_3_12))]
@@ -88,7 +89,9 @@ pub(crate) struct TaskRegistry {
 
 impl TaskRegistry {
     fn new(module: &Bound<'_, PyModule>) -> PyResult<TaskRegistry> {
+        let tasks = module.py().import("asyncio.tasks")?;
         Ok(TaskRegistry {
+            current: NativeFunction::new(&tasks.getattr("current_task")?),
             #[cfg(Py_3_12)]
             swap: NativeFunction::new(&module.getattr("_swap_current_task")?),
             #[cfg(not(Py_3_12))]
@@ -100,6 +103,11 @@ impl TaskRegistry {
             #[cfg(Py_3_14)]
             discard_awaiter: NativeFunction::new(&module.getattr("future_discard_from_awaited_by")?),
         })
+    }
+
+    /// What asyncio knows as the task that the loop runs now: None if there is none.
+    pub(crate) fn current(&self, py: Python<'_>, event_loop: &Obj) -> PyResult<Obj> {
+        Ok(self.current.call(py, [event_loop])?)
     }
 
     /// Makes `new` the loop's current task (None: no task) and returns the one before. `old` is what the caller

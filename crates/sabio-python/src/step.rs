@@ -15,7 +15,7 @@ use crate::ffi::{
     BaseKind, BoundFunction, Obj, Ref, Sent, base_kind, call_method, context_enter, context_exit,
     is_cancelled_error,
 };
-use crate::ffi::{send, set_current};
+use crate::ffi::{send, set_current, with_current};
 use crate::future::{Future, add_callback};
 use crate::future_core::{FutureLike, State, native_core};
 use crate::names::names;
@@ -86,34 +86,32 @@ pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Tas
         return Ok(());
     };
     let registry = &asyncio(py)?.registry;
-    let outer = set_current(Some(task.clone()));
-    #[cfg(Py_3_12)]
-    let registered: Option<Obj> = None;
-    // The registry of 3.11 wants to be told who is current, and a task factory hides that from us.
-    #[cfg(not(Py_3_12))]
-    let registered = registered_task(py, event_loop)?;
-    let old = outer.as_ref().map(Ref::as_obj).or(registered.as_ref());
-    // An exception of the step is held by hand while the rest is put back: nothing else is called with it set.
-    let swapped = registry.swap(py, event_loop.as_obj(), old, Some(task.as_obj()));
-    let result = swapped.and_then(|previous| {
-        let result = context_enter(py, context).map_err(PyErr::from).and_then(|()| {
-            let result = advance(py, event_loop, task, Input::Resume).map_err(PyErr::from);
-            context_exit(py, context)?;
+    with_current(Some(task.clone()), |outer| {
+        #[cfg(Py_3_12)]
+        let registered: Option<Obj> = None;
+        // The registry of 3.11 wants to be told who is current, and a task factory hides that from us.
+        #[cfg(not(Py_3_12))]
+        let registered = registered_task(py, event_loop)?;
+        let old = outer.map(Ref::as_obj).or(registered.as_ref());
+        // An exception of the step is held by hand while the rest is put back: nothing else is called with it set.
+        let swapped = registry.swap(py, event_loop.as_obj(), old, Some(task.as_obj()));
+        swapped.and_then(|previous| {
+            let result = context_enter(py, context).map_err(PyErr::from).and_then(|()| {
+                let result = advance(py, event_loop, task, Input::Resume).map_err(PyErr::from);
+                context_exit(py, context)?;
+                result
+            });
+            registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), previous.as_ref())?;
             result
-        });
-        registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), previous.as_ref())?;
-        result
-    });
-    drop(set_current(outer));
-    result
+        })
+    })
 }
 
 /// The current task of the loop, as asyncio knows it.
 #[cfg(not(Py_3_12))]
 fn registered_task(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<Option<Obj>> {
-    let tasks = asyncio(py)?.tasks.bind(py);
-    let task = tasks.call_method1("current_task", (event_loop.bind(py),))?;
-    Ok((!task.is_none()).then(|| task.into()))
+    let task = asyncio(py)?.registry.current(py, event_loop.as_obj())?;
+    Ok((!task.bind(py).is_none()).then_some(task))
 }
 
 /// Makes `task` current and enters its context, unless it still is.

@@ -14,7 +14,9 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
-use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, Current, LocalWake, MethodTable, Obj, ObjCell};
+use crate::ffi::{
+    Args, Base, Class, ClassBuilder, ClassCell, Current, LocalWake, MethodTable, Obj, ObjCell, Stepping,
+};
 use crate::ffi::{Ref, Visit, call_method, call0, call1, waker_table};
 use crate::future::{define_common, iterate};
 use crate::future_core::{FutureCore, FutureLike, State};
@@ -121,7 +123,22 @@ impl LocalWake for Task {
 /// The task that this thread is stepping natively.
 #[inline]
 pub(crate) fn current() -> Option<Ref<Task>> {
-    crate::ffi::current(PhantomData::<Task>)
+    match crate::ffi::current(PhantomData::<Task>) {
+        Stepping::Certain(task) => Some(task),
+        Stepping::Nobody => None,
+        Stepping::Doubtful(task) => registered(task),
+    }
+}
+
+/// The task, if asyncio knows it as the one that its loop runs now.
+#[cold]
+fn registered(task: Ref<Task>) -> Option<Ref<Task>> {
+    let event_loop = task.event_loop()?.as_obj();
+    let is_current = Python::attach(|py| {
+        let current = asyncio(py)?.registry.current(py, event_loop)?;
+        PyResult::Ok(current.bind(py).is(task.bind(py)))
+    });
+    is_current.unwrap_or(false).then_some(task)
 }
 
 impl Task {

@@ -11,7 +11,9 @@ use sabio_reactor::{Due, Events, Fired, Nanos};
 use super::{Loop, Ready, SourceEvent, asyncgens, debug, executor, readers, signals};
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
-use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, set_current};
+use crate::ffi::{
+    BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, doubt_current, set_current,
+};
 use crate::handle::Handle;
 use crate::interpreter::interpreter;
 use crate::names::names;
@@ -435,7 +437,13 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
             Ok(())
         })
         .noargs(c"close", c"close($self, /)\n--\n\nClose the loop: it can not be used any more. RuntimeError while it runs.", close)
-        .fast_noargs(c"is_running", c"is_running($self, /)\n--\n\nWhether the loop runs.", |slf, _py| Ok(slf.is_running()))
+        .fast_noargs(c"is_running", c"is_running($self, /)\n--\n\nWhether the loop runs.", |slf, _py| {
+            // Tasks of asyncio's own that are started eagerly ask this first, and nothing else of the loop.
+            if cfg!(Py_3_12) {
+                doubt_current();
+            }
+            Ok(slf.is_running())
+        })
         .fast_noargs(c"is_closed", c"is_closed($self, /)\n--\n\nWhether the loop was closed.", |slf, _py| Ok(slf.is_closed()))
         .noargs(c"_check_closed", c"_check_closed($self, /)\n--\n\nRuntimeError if the loop is closed.", |slf, _py| slf.check_closed())
         .noargs(c"_check_running", c"_check_running($self, /)\n--\n\nRuntimeError if a loop runs on this thread.", |slf, py| slf.check_running(py))

@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyString};
 
 use super::Loop;
 use crate::asyncio::asyncio;
-use crate::ffi::{Args, IsClass, MethodTable, Obj, Ref, set_current};
+use crate::ffi::{Args, IsClass, MethodTable, Obj, Ref, with_current};
 use crate::future;
 use crate::names::names;
 use crate::spawn::{Spawn, spawn};
@@ -144,10 +144,9 @@ fn from_factory(
         }
     }
     // A factory may start a task of its own kind at once: that is not the task which we step.
-    let stepped = set_current::<Task>(None);
-    let made = factory.bind(py).call((slf.bind(py), coro), Some(&kwargs));
-    drop(set_current(stepped));
-    let task = made?;
+    let task = with_current::<Task, _>(None, |_| {
+        factory.bind(py).call((slf.bind(py), coro), Some(&kwargs))
+    })?;
     if let Some(name) = name {
         // Before 3.13 asyncio forgives tasks that cannot be named.
         match py.import("asyncio.tasks")?.getattr_opt("_set_task_name")? {

@@ -47,7 +47,7 @@ pub(crate) use cell::{LocalQueue, ObjCell, Slot};
 pub(crate) use class::{Base, Class, ClassBuilder, ClassCell};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit};
 pub(crate) use convert::{IntoObj, double};
-pub(crate) use current::{Current, current, set_current};
+pub(crate) use current::{Current, Stepping, current, doubt_current, set_current, with_current};
 pub(crate) use error::{BaseKind, Outcome, Raised, base_kind, is_cancelled_error, raise_stop_iteration};
 pub(crate) use function::{add_fast_function, add_function};
 pub(crate) use global::{Global, is_main_interpreter};
