@@ -24,7 +24,6 @@ def start(request):
     return lambda coro: request.param(coro, loop=asyncio.get_running_loop(), eager_start=True)
 
 
-
 @everywhere
 async def test_it_waits_for_itself_and_the_outer_task_for_itself(aio, start):
     outer, event, lock, queue = asyncio.current_task(), aio.Event(), aio.Lock(), aio.Queue()
