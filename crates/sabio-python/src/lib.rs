@@ -40,6 +40,7 @@ mod spawn;
 mod stand_in;
 mod step;
 mod stream;
+mod subprocess;
 mod task;
 mod taskgroup;
 mod tasks;
@@ -111,6 +112,7 @@ mod _sabio {
         crate::parked::init(module.py())?;
         crate::observer::init(module.py())?;
         crate::transport::init(module)?;
+        crate::subprocess::init(module)?;
         crate::event_loop::init(module)?;
         crate::alarm::init(module.py())?;
         crate::held::init(module.py())?;

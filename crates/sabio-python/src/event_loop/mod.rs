@@ -30,9 +30,9 @@ pub(crate) mod sock_datagram;
 mod socket_file;
 mod start_tls;
 mod stream_arguments;
+mod subprocess;
 pub(crate) mod tasks;
 pub(crate) mod unix;
-pub(crate) mod unsupported;
 pub(crate) mod wrap_future;
 
 use std::cell::{Cell, RefCell};
@@ -459,6 +459,7 @@ fn define(table: &mut MethodTable<Loop>) {
     unix::define(table);
     create_datagram::define(table);
     pipes::define(table);
+    subprocess::define(table);
     readers::define(table);
     sock::define(table);
     sock_connect::define(table);
@@ -468,7 +469,6 @@ fn define(table: &mut MethodTable<Loop>) {
     resolver::define(table);
     executor::define(table);
     signals::define(table);
-    unsupported::define(table);
 }
 
 /// Builds the class: our core first, `asyncio.AbstractEventLoop` behind it.

@@ -39,6 +39,7 @@ use crate::event_loop::accept;
 use crate::event_loop::server::Server;
 use crate::event_loop::signals;
 use crate::ffi::{Obj, Ref, Visit};
+use crate::subprocess::{self, ProcessTransport};
 
 pub(crate) use address::{address_from_python, address_to_python, unix_address_from_python};
 pub(crate) use datagram::Datagram;
@@ -48,7 +49,7 @@ pub(crate) use file::FileSender;
 pub(crate) use pipe::{ReadPipe, WritePipe};
 pub(crate) use read::{pause_reading, resume_reading};
 pub(crate) use receive::MAX_SIZE as MAX_READ;
-pub(crate) use shared::Transport;
+pub(crate) use shared::{Transport, public_class};
 pub(crate) use stream::{Parts, Stream, check_unused};
 pub(crate) use tls::Tls;
 pub(crate) use write::{flush, write};
@@ -68,6 +69,8 @@ pub(crate) enum Source {
     WritePipe(Ref<WritePipe>),
     /// A server, and which of its listeners it is.
     Listener(Ref<Server>, usize),
+    /// A process, whose end the descriptor tells of.
+    Process(Ref<ProcessTransport>),
     /// The pipe that tells the loop of signals.
     Signals,
 }
@@ -82,6 +85,7 @@ impl Source {
             Source::ReadPipe(transport) => visit.obj(transport.as_obj()),
             Source::WritePipe(transport) => visit.obj(transport.as_obj()),
             Source::Listener(server, _) => visit.obj(server.as_obj()),
+            Source::Process(process) => visit.obj(process.as_obj()),
             Source::Signals => {}
         }
     }
@@ -95,6 +99,7 @@ impl Source {
             Source::ReadPipe(transport) => Some(transport.as_obj().clone()),
             Source::WritePipe(transport) => Some(transport.as_obj().clone()),
             Source::Listener(server, _) => Some(server.as_obj().clone()),
+            Source::Process(process) => Some(process.as_obj().clone()),
             Source::Signals => None,
         }
     }
@@ -153,6 +158,7 @@ impl Source {
                 Ok(())
             }
             Source::Listener(server, index) => accept::accept(py, event_loop, server, *index),
+            Source::Process(process) => subprocess::ready(process, py, event_loop),
             Source::Signals => signals::ready(event_loop, py),
         }
     }

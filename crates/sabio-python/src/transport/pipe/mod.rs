@@ -10,13 +10,14 @@ mod write;
 
 use std::os::fd::RawFd;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use sabio_reactor::pipe::{self, Kind};
 use sabio_reactor::{Interest, sys};
 use sabio_sync::oneshot::Sender;
 
+use super::close;
 use super::descriptor::Owner;
 use super::shared::{Transport, begin_soon, describe_state};
 use crate::event_loop::Loop;
@@ -108,13 +109,26 @@ pub(crate) fn start<T: Transport>(
     }
 }
 
+/// Begins to wait for the pipe, of whose beginning its protocol knows. SystemExit and KeyboardInterrupt come back as errors.
+pub(crate) fn begin<T: Transport>(transport: &Ref<T>, py: Python<'_>) -> PyResult<()> {
+    transport.shared().started.set(true);
+    T::update_interest(transport, py).or_else(|error| close::fatal_error(transport, py, error, T::FATAL_READ))
+}
+
 /// The `repr`; `more` comes at its end while the pipe is open.
 fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>, direction: Interest, more: &str) -> PyResult<Obj> {
     let shared = slf.shared();
     let mut text = describe_state(slf, py)?;
     if shared.descriptor.is_open() {
         let polling = shared.descriptor.interest().contains(direction);
-        text.push_str(if polling { " polling" } else { " idle" });
+        let event_loop = shared.event_loop.get();
+        text.push_str(
+            match event_loop.is_some_and(|event_loop| !event_loop.is_closed()) {
+                true if polling => " polling",
+                true => " idle",
+                false => " open",
+            },
+        );
         text.push_str(more);
     }
     text.push('>');
@@ -124,10 +138,17 @@ fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>, direction: Interest, mor
 /// What both kinds have.
 fn define<T: Transport>(table: &mut MethodTable<T>) {
     table
-        .getter(
+        .attribute(
             c"_pipe",
-            c"The file object, or None once it is closed.",
+            c"The file object, or None once it is closed. To set it to None is to take the file away, unclosed.",
             |slf, _py| Ok(slf.shared().descriptor.file()),
+            |slf, value| {
+                if !value.is_none() {
+                    return Err(PyTypeError::new_err("a transport cannot be given another pipe"));
+                }
+                give_up(slf);
+                Ok(())
+            },
         )
         .getter(c"_fileno", c"The number of the descriptor.", |slf, _py| {
             Ok(slf.shared().descriptor.number() as usize)
