@@ -28,19 +28,6 @@ def one_turn(loop: AnyLoop) -> None:
     loop.run_forever()
 
 
-NOT_THERE_YET: dict[str, tuple[Any, ...]] = {
-    "subprocess_exec": (asyncio.SubprocessProtocol, "true"),
-    "subprocess_shell": (asyncio.SubprocessProtocol, "true"),
-}
-
-
-@pytest.mark.usefixtures("sabio")
-@pytest.mark.parametrize("name", NOT_THERE_YET)
-def test_what_is_not_there_yet_says_its_name(loop: AnyLoop, name: str) -> None:
-    with pytest.raises(NotImplementedError, match=rf"\b{name}\(\)"):
-        loop.run_until_complete(getattr(loop, name)(*NOT_THERE_YET[name]))
-
-
 def test_the_loop_is_no_base_event_loop(loop: AnyLoop, loop_name: str) -> None:
     assert isinstance(loop, asyncio.AbstractEventLoop)
     assert isinstance(loop, asyncio.BaseEventLoop) == (loop_name == "asyncio")

@@ -24,6 +24,7 @@ PAIRS = {
         selector_events._SelectorDatagramTransport,
     ),
     "UnixTransport": (sabio._sabio.UnixTransport, selector_events._SelectorSocketTransport),
+    "ProcessTransport": (sabio._sabio.ProcessTransport, unix_events._UnixSubprocessTransport),
     "ReadPipeTransport": (sabio._sabio.ReadPipeTransport, unix_events._UnixReadPipeTransport),
     "WritePipeTransport": (sabio._sabio.WritePipeTransport, unix_events._UnixWritePipeTransport),
     "Transport": (sabio._sabio.TCPTransport, transports.Transport),

@@ -273,10 +273,8 @@ async def test_unix_streams(streams, tmp_path):
         await close(writer)
 
 
-async def test_a_subprocess_talks_through_streams(streams, loop_name, monkeypatch):
+async def test_a_subprocess_talks_through_streams(streams, monkeypatch):
     """asyncio.subprocess takes its streams from asyncio.streams."""
-    if loop_name == "sabio":
-        pytest.skip("no subprocesses yet")
     for name in ("StreamReader", "StreamWriter"):
         monkeypatch.setattr(asyncio.streams, name, getattr(streams, name))
     process = await asyncio.create_subprocess_exec("cat", stdin=-1, stdout=-1)

@@ -68,6 +68,7 @@ __all__ = [
     "Lock",
     "Loop",
     "PriorityQueue",
+    "ProcessTransport",
     "Queue",
     "QueueShutDown",
     "ReadPipeTransport",
@@ -299,6 +300,10 @@ class TCPTransport(Transport):
 @final
 class DatagramSocketTransport(asyncio.DatagramTransport):
     """The transport of a datagram endpoint (asyncio: Transports). Made by the loop only."""
+
+@final
+class ProcessTransport(asyncio.SubprocessTransport):
+    """The transport of a process (asyncio: Transports). Made by the loop only."""
 
 @final
 class ReadPipeTransport(asyncio.ReadTransport):

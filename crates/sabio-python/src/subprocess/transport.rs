@@ -239,11 +239,9 @@ impl Ref<ProcessTransport> {
             return Ok(());
         };
         let popen = popen.bind(py);
-        let ended = match self.child.borrow().as_ref() {
-            // An error means that somebody else has waited for it.
-            Some(child) => Some(child.has_ended().unwrap_or(true)),
-            None => None,
-        };
+        // An error means that somebody else has waited for it.
+        let ended = |child: &Child| child.has_ended().unwrap_or(true);
+        let ended = self.child.borrow().as_ref().map(ended);
         let is_running = match ended {
             Some(ended) => !ended,
             None => popen.call_method0("poll")?.is_none(),
@@ -290,10 +288,8 @@ impl Ref<ProcessTransport> {
         if self.returncode().is_some() {
             return Ok(());
         }
-        let sent = match self.child.borrow().as_ref() {
-            Some(child) => Some(child.send_signal(signal)),
-            None => None,
-        };
+        let send = |child: &Child| child.send_signal(signal);
+        let sent = self.child.borrow().as_ref().map(send);
         match sent {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(()),
