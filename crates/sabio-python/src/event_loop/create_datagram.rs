@@ -362,7 +362,9 @@ fn create_datagram_endpoint(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj
             None => connect(&event_loop, &awaiter, &request).await?,
         };
         let owner = Python::attach(|py| take_socket(py, &event_loop, &socket))?;
-        let open = |py: Python<'_>, parts: crate::transport::Parts<'_>| datagram::open(py, parts, remote);
+        let open = |py: Python<'_>, parts: crate::transport::Parts<'_>| {
+            datagram::open(py, parts, remote, request.sock.is_none())
+        };
         let (transport, protocol) = make(&event_loop, owner, &request.protocol_factory, open).await?;
         Python::attach(|py| {
             if event_loop.debug() {

@@ -12,7 +12,7 @@ mod option;
 mod stream;
 
 pub use address::Address;
-pub use datagram::{Datagram, MOST_DATAGRAMS, ReceiveBatch, send_batch};
+pub use datagram::{Datagram, MOST_DATAGRAMS, ReceiveBatch, can_send_rows, receive_rows, send_batch};
 pub use file::{file_size, seek, send_file};
 pub use option::{
     bind, listen, set_keepalive, set_nodelay, set_nonblocking, set_reuse_address, set_reuse_port, set_v6only,

@@ -48,7 +48,7 @@ mod thread;
 
 pub(crate) use address::decode as decode_address;
 pub(crate) use addrinfo::{getaddrinfo, getnameinfo, interface_index};
-pub use datagram::{Datagram, MOST_DATAGRAMS, ReceiveBatch, send_batch};
+pub use datagram::{Datagram, MOST_DATAGRAMS, ReceiveBatch, can_send_rows, receive_rows, send_batch};
 pub use descriptor::borrow;
 pub use epoll::Poller;
 pub(crate) use eventfd::EventFd;

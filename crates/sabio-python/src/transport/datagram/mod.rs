@@ -17,6 +17,7 @@ use sabio_reactor::Interest;
 use sabio_reactor::socket::Address;
 
 use self::peers::Peers;
+use self::receive::Pace;
 use self::send::Queue;
 use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::stream::Parts;
@@ -46,6 +47,22 @@ pub(crate) struct Datagram {
     corked: Cell<bool>,
     receiving: Cell<bool>,
     blocked: Cell<bool>,
+    /// How many datagrams to ask for.
+    pace: Pace,
+    /// Whether datagrams for one address can go as one (udp(7), `UDP_SEGMENT`), once it is known.
+    sends_rows: Cell<Option<bool>>,
+    /// Whether they are received so (`UDP_GRO`).
+    received_rows: Cell<ReceivedRows>,
+}
+
+/// Whether the socket receives rows of datagrams as one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ReceivedRows {
+    /// It will once there are some.
+    NotYet,
+    Yes,
+    /// The socket takes none, or is not ours alone: others that read from it could not tell the datagrams apart.
+    Never,
 }
 
 /// The families that the transport tells apart.
@@ -146,12 +163,17 @@ impl Transport for Datagram {
     }
 }
 
-/// A new datagram transport; `remote` is the address that everything is sent to (`remote_addr`). `connection_made` is
-/// called in the loop's next turn, then it begins to receive, then the waiter is told.
+/// A new datagram transport; `remote` is the address that everything is sent to (`remote_addr`), `is_private` says that
+/// nobody else has the socket. `connection_made` is called in the loop's next turn, then it begins to receive, then the waiter is told.
 ///
 /// # Errors
 /// What is wrong with the protocol or the descriptor, which is closed then; RuntimeError when the loop is closed.
-pub(crate) fn open(py: Python<'_>, parts: Parts<'_>, remote: Option<Obj>) -> PyResult<Ref<Datagram>> {
+pub(crate) fn open(
+    py: Python<'_>,
+    parts: Parts<'_>,
+    remote: Option<Obj>,
+    is_private: bool,
+) -> PyResult<Ref<Datagram>> {
     let event_loop = parts.event_loop;
     event_loop.check_closed()?;
     let local = parts
@@ -174,6 +196,13 @@ pub(crate) fn open(py: Python<'_>, parts: Parts<'_>, remote: Option<Obj>) -> PyR
         corked: Cell::new(false),
         receiving: Cell::new(false),
         blocked: Cell::new(false),
+        pace: Pace::default(),
+        sends_rows: Cell::new(None),
+        received_rows: Cell::new(if is_private {
+            ReceivedRows::NotYet
+        } else {
+            ReceivedRows::Never
+        }),
     };
     let transport = Ref::create_as(CLASS.get(py)?.bind(py).cast::<PyType>()?, datagram)?;
     if let Err(error) = begin(

@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::io;
+use std::ptr;
 
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError, PyOSError};
 use pyo3::prelude::*;
-use sabio_reactor::socket::{MOST_DATAGRAMS, ReceiveBatch};
+use sabio_reactor::socket::{MOST_DATAGRAMS, ReceiveBatch, receive_rows};
 
 use super::send::flush;
-use super::{Datagram, Family};
+use super::{Datagram, Family, ReceivedRows};
 use crate::event_loop::{Loop, errors};
 use crate::ffi::{Obj, Ref, bytes_from_slice};
 use crate::names::names;
@@ -21,6 +22,9 @@ const INTERNET_SIZE: usize = 64 * 1024;
 
 /// The most that is taken of a Unix datagram, in bytes: asyncio's `max_size`.
 const UNIX_SIZE: usize = 256 * 1024;
+
+/// So many rows of datagrams are received in one call; each may have as many datagrams as a whole batch otherwise.
+const MOST_ROWS: usize = 4;
 
 /// So many Unix datagrams are received in one call.
 const UNIX_COUNT: usize = 8;
@@ -54,6 +58,38 @@ impl Batches {
     }
 }
 
+/// How many datagrams are asked for at a time.
+///
+/// Asking for many where there is one costs a second look into the socket. So an endpoint that got one at a time several
+/// times over asks for one, and for many again every now and then.
+#[derive(Default)]
+pub(super) struct Pace(Cell<u8>);
+
+/// After so many single datagrams one is asked for, ...
+const SINGLE: u8 = 4;
+
+/// ... and after so many, each time, many.
+const LOOK_AGAIN: u8 = 16;
+
+impl Pace {
+    fn most(&self) -> usize {
+        let singles = self.0.get();
+        if singles < SINGLE || singles.is_multiple_of(LOOK_AGAIN) {
+            MOST_DATAGRAMS
+        } else {
+            1
+        }
+    }
+
+    fn learn(&self, received: usize) {
+        self.0.set(match (received, self.0.get()) {
+            (1, u8::MAX) => SINGLE,
+            (1, singles) => singles + 1,
+            _ => 0,
+        });
+    }
+}
+
 /// The socket is readable. SystemExit and KeyboardInterrupt come back as errors.
 pub(crate) fn ready(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
     if slf.is_lost() || slf.closing.get() {
@@ -80,24 +116,46 @@ fn receive_batch(
     event_loop: &Ref<Loop>,
     batch: &mut ReceiveBatch,
 ) -> PyResult<()> {
-    let count = match slf.descriptor.borrow().and_then(|fd| batch.receive(fd)) {
+    let most = match slf.received_rows.get() {
+        ReceivedRows::Yes => slf.pace.most().min(MOST_ROWS),
+        ReceivedRows::NotYet | ReceivedRows::Never => slf.pace.most(),
+    };
+    let count = match slf.descriptor.borrow().and_then(|fd| batch.receive(fd, most)) {
         Ok(count) => count,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
         Err(error) => return error_received(slf, py, event_loop, os_error(error)),
     };
+    slf.pace.learn(count);
+    // The sender and the size of the datagram before.
+    let mut before = (ptr::null_mut(), 0);
+    let mut is_row = false;
     for index in 0..count {
         let Some(datagram) = batch.datagram(index) else {
             break;
         };
-        let data = bytes_from_slice(py, datagram.data)?;
+        let pieces = datagram.pieces();
         let from = match datagram.from {
             Some(address) => slf.peers.object(py, address)?,
             None => Obj::none(py),
         };
-        deliver(slf, py, event_loop, &data, &from)?;
-        if slf.is_lost() || slf.closing.get() {
-            break;
+        let sender = (from.as_ptr(), datagram.data.len());
+        is_row |= sender == before;
+        before = sender;
+        for piece in pieces {
+            let data = bytes_from_slice(py, piece)?;
+            deliver(slf, py, event_loop, &data, &from)?;
+            if slf.is_lost() || slf.closing.get() {
+                return Ok(());
+            }
         }
+    }
+    if is_row && slf.received_rows.get() == ReceivedRows::NotYet {
+        // Where it cannot be, they go on coming one by one.
+        let set = slf.descriptor.borrow().and_then(receive_rows);
+        slf.received_rows.set(match set {
+            Ok(()) => ReceivedRows::Yes,
+            Err(_) => ReceivedRows::Never,
+        });
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::io;
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString, PyTuple};
-use sabio_reactor::socket::{Address, MOST_DATAGRAMS, send_batch};
+use sabio_reactor::socket::{Address, MOST_DATAGRAMS, can_send_rows, send_batch};
 
 use super::receive::error_received;
 use super::{Datagram, Family};
@@ -88,42 +88,62 @@ impl Datagram {
     /// Sends what the kernel takes in one call of those before the first one that only Python can send.
     fn attempt(&self, py: Python<'_>) -> Attempt {
         let queue = self.queue.borrow();
-        let mut batch: [(&[u8], Option<&Address>); MOST_DATAGRAMS] = [(&[], None); MOST_DATAGRAMS];
-        let mut count = 0;
-        for (place, outgoing) in batch.iter_mut().zip(&queue.datagrams) {
-            let address = match &outgoing.target {
-                Target::Connected => None,
-                Target::Address(address) => Some(address),
-                Target::Object(object) if count == 0 => {
-                    return Attempt::ForPython(outgoing.data.clone(), object.clone());
+        let sent = match queue.datagrams.front() {
+            None => return Attempt::Nothing,
+            Some(first) => match &first.target {
+                Target::Object(object) => return Attempt::ForPython(first.data.clone(), object.clone()),
+                Target::Address(address) if queue.datagrams.len() == 1 => {
+                    self.send_batch(&[(first.bytes(py), Some(address))])
                 }
-                Target::Object(_) => break,
-            };
-            *place = (outgoing.bytes(py), address);
-            count += 1;
-        }
-        if count == 0 {
-            return Attempt::Nothing;
-        }
-        match self
-            .descriptor
-            .borrow()
-            .and_then(|fd| send_batch(fd, &batch[..count]))
-        {
+                Target::Connected if queue.datagrams.len() == 1 => {
+                    self.send_batch(&[(first.bytes(py), None)])
+                }
+                Target::Address(_) | Target::Connected => self.send_several(py, &queue.datagrams),
+            },
+        };
+        match sent {
             Ok(sent) => Attempt::Sent(sent),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Attempt::Blocked,
             Err(error) => Attempt::Failed(os_error(error)),
         }
     }
 
+    fn send_several(&self, py: Python<'_>, datagrams: &VecDeque<Outgoing>) -> io::Result<usize> {
+        let mut batch: [(&[u8], Option<&Address>); MOST_DATAGRAMS] = [(&[], None); MOST_DATAGRAMS];
+        let mut count = 0;
+        for (place, outgoing) in batch.iter_mut().zip(datagrams) {
+            let address = match &outgoing.target {
+                Target::Connected => None,
+                Target::Address(address) => Some(address),
+                Target::Object(_) => break,
+            };
+            *place = (outgoing.bytes(py), address);
+            count += 1;
+        }
+        self.send_batch(&batch[..count])
+    }
+
+    fn send_batch(&self, batch: &[(&[u8], Option<&Address>)]) -> io::Result<usize> {
+        let fd = self.descriptor.borrow()?;
+        if batch.len() < 2 {
+            return send_batch(fd, batch, &mut false);
+        }
+        let mut rows = self.sends_rows.get().unwrap_or_else(|| can_send_rows(fd));
+        let sent = send_batch(fd, batch, &mut rows);
+        self.sends_rows.set(Some(rows));
+        sent
+    }
+
     /// Takes the first datagrams off the queue.
     fn remove(&self, py: Python<'_>, count: usize) {
-        let mut queue = self.queue.borrow_mut();
-        let count = count.min(queue.datagrams.len());
-        let removed: Vec<Outgoing> = queue.datagrams.drain(..count).collect();
-        drop(queue);
-        let size: usize = removed.iter().map(|outgoing| outgoing.size(py)).sum();
-        self.queued.set(self.queued.get().saturating_sub(size));
+        for _ in 0..count {
+            // Dropped when nothing is borrowed any more.
+            let removed = self.queue.borrow_mut().datagrams.pop_front();
+            if let Some(outgoing) = removed {
+                let size = outgoing.size(py);
+                self.queued.set(self.queued.get().saturating_sub(size));
+            }
+        }
     }
 
     fn has_queued(&self) -> bool {
