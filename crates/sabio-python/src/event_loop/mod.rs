@@ -50,6 +50,7 @@ use crate::ffi::ContextCache;
 use crate::ffi::Outcome;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit,
+    own_methods,
 };
 use crate::handle::Handle;
 use crate::names::names;
@@ -498,7 +499,9 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     )?;
     let class = py
         .get_type::<PyType>()
-        .call1(("Loop", (core, abstract_loop), namespace))?;
+        .call1(("Loop", (core, abstract_loop), namespace))?
+        .cast_into::<PyType>()?;
+    own_methods(&class)?;
     PUBLIC.set(py, Obj::from(&class));
     module.add("Loop", class)
 }

@@ -16,7 +16,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::ffi::{Class, Global, Obj, Ref};
+use crate::ffi::{Class, Global, Obj, Ref, own_methods};
 
 /// The public class of a core.
 pub(crate) struct PublicClass(Global<Obj>);
@@ -44,6 +44,7 @@ impl PublicClass {
             .get_type::<PyType>()
             .call1((name, (core, theirs), namespace))?
             .cast_into::<PyType>()?;
+        own_methods(&class)?;
         self.0.set(py, Obj::from(&class));
         module.add(name, &class)?;
         Ok(class)

@@ -22,7 +22,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, Obj, Ref, Visit};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, Obj, Ref, Visit, own_methods};
 use crate::waker::{is_doomed, visit_waker};
 use items::{Items, Kind};
 
@@ -136,12 +136,17 @@ fn public_class<'py>(
     name: &str,
     base: &Bound<'py, PyAny>,
     doc: &str,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Bound<'py, PyType>> {
     let py = core.py();
     let namespace = PyDict::new(py);
     namespace.set_item("__module__", "sabio")?;
     namespace.set_item("__doc__", doc)?;
-    py.get_type::<PyType>().call1((name, (core, base), namespace))
+    let class = py
+        .get_type::<PyType>()
+        .call1((name, (core, base), namespace))?
+        .cast_into::<PyType>()?;
+    own_methods(&class)?;
+    Ok(class)
 }
 
 /// Builds the classes: the native core first, asyncio's class of the same name behind it.
@@ -156,7 +161,6 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .initializer(initialize)
         .repr(attributes::repr)
         .build(py, &Base::Object)?;
-    overrides::init(&core)?;
     let asyncio = py.import("asyncio.queues")?;
     let queue = public_class(
         &core,
@@ -165,19 +169,19 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         "A queue between tasks (asyncio: Queues), written in Rust. Queue(maxsize=0): at most maxsize items wait in it; \
          zero and less stand for no limit.",
     )?;
-    let base = queue.cast::<PyType>()?;
     let lifo = public_class(
-        base,
+        &queue,
         "LifoQueue",
         &asyncio.getattr("LifoQueue")?,
         "A Queue that gives the newest item first.",
     )?;
     let priority = public_class(
-        base,
+        &queue,
         "PriorityQueue",
         &asyncio.getattr("PriorityQueue")?,
         "A Queue that gives the smallest item first.",
     )?;
+    overrides::init(&[&queue, &lifo, &priority])?;
     CLASSES.set(
         py,
         Classes {

@@ -36,15 +36,17 @@ const METHODS: [(Method, &str); 8] = [
     (Method::GetNowait, "get_nowait"),
 ];
 
-/// Our own methods, in the order of `METHODS`.
-static OWN: Global<Vec<Obj>> = Global::new();
+/// The methods of our own classes, each in the order of `METHODS`.
+static OWN: Global<Vec<Vec<Obj>>> = Global::new();
 
 impl Overrides {
     /// What `class`, a subclass of ours, overrides.
     pub(super) fn of(class: &Bound<'_, PyType>) -> PyResult<Overrides> {
         let mut overrides = Overrides::default();
-        for ((method, name), own) in METHODS.iter().zip(OWN.get(class.py())?) {
-            if !own.is(&class.getattr(*name)?) {
+        let own = OWN.get(class.py())?;
+        for (index, (method, name)) in METHODS.iter().enumerate() {
+            let found = class.getattr(*name)?;
+            if !own.iter().any(|methods| methods[index].is(&found)) {
                 overrides.0 |= 1 << *method as u8;
             }
         }
@@ -64,11 +66,18 @@ impl Overrides {
     }
 }
 
-/// Remembers the methods of our class.
-pub(super) fn init(core: &Bound<'_, PyType>) -> PyResult<()> {
-    let own = METHODS
+/// Remembers the methods of our classes.
+pub(super) fn init(classes: &[&Bound<'_, PyType>; 3]) -> PyResult<()> {
+    let methods = |class: &Bound<'_, PyType>| -> PyResult<Vec<Obj>> {
+        METHODS
+            .iter()
+            .map(|(_, name)| Ok(Obj::from(class.getattr(*name)?)))
+            .collect()
+    };
+    let own = classes
         .iter()
-        .map(|(_, name)| Ok(Obj::from(core.getattr(*name)?)));
-    OWN.set(core.py(), own.collect::<PyResult<_>>()?);
+        .map(|class| methods(class))
+        .collect::<PyResult<_>>()?;
+    OWN.set(classes[0].py(), own);
     Ok(())
 }

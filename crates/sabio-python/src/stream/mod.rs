@@ -28,7 +28,7 @@ mod writer;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType, PyWeakrefReference};
 
-use crate::ffi::{Global, Obj};
+use crate::ffi::{Global, Obj, own_methods};
 
 pub(crate) use protocol::StreamReaderProtocol;
 pub(crate) use reader::Reader;
@@ -54,7 +54,11 @@ fn public_class(
     namespace.set_item("__module__", "sabio")?;
     namespace.set_item("__doc__", doc)?;
     let base = py.import("asyncio.streams")?.getattr(name)?;
-    let class = py.get_type::<PyType>().call1((name, (core, base), namespace))?;
+    let class = py
+        .get_type::<PyType>()
+        .call1((name, (core, base), namespace))?
+        .cast_into::<PyType>()?;
+    own_methods(&class)?;
     cell.set(py, Obj::from(&class));
     module.add(name, class)
 }

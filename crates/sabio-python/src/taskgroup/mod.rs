@@ -16,7 +16,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::any_task::{self, RunningLoop};
 use crate::event_loop::tasks::create_task as create_native_task;
-use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit};
+use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit, own_methods};
 use crate::names::names;
 use crate::prompt;
 
@@ -203,6 +203,8 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     )?;
     let class = py
         .get_type::<PyType>()
-        .call1(("TaskGroup", (core, base), namespace))?;
+        .call1(("TaskGroup", (core, base), namespace))?
+        .cast_into::<PyType>()?;
+    own_methods(&class)?;
     module.add("TaskGroup", class)
 }

@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Outcome, Ref, Signature, Visit,
-    add_fast_function,
+    add_fast_function, own_methods,
 };
 use crate::prompt;
 
@@ -184,6 +184,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .get_type::<PyType>()
         .call1(("Timeout", (core, base), namespace))?
         .cast_into::<PyType>()?;
+    own_methods(&class)?;
     TIMEOUT.set_public(&class)?;
     module.add("Timeout", class)?;
     add_fast_function(

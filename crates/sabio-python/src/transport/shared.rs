@@ -18,7 +18,7 @@ use super::{Source, close};
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready, errors};
 use crate::ffi::{
-    Class, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit,
+    Class, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit, own_methods,
 };
 use crate::handle::call_in_context;
 use crate::interpreter::interpreter;
@@ -274,6 +274,7 @@ pub(crate) fn public_class<'py>(
         .get_type::<PyType>()
         .call1((name, (core,), namespace))?
         .cast_into::<PyType>()?;
+    own_methods(&class)?;
     module.add(name, &class)?;
     Ok(class)
 }
