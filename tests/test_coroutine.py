@@ -247,6 +247,70 @@ async def test_next_ends_with_a_stop_iteration_that_carries_the_result_as_it_is(
     assert await queue.get() is result
 
 
+async def test_stop_iteration_of_next_looks_like_any_other():
+    queue = sabio.Queue()
+    for result in ("text", True, ()):
+        queue.put_nowait(result)
+        with pytest.raises(StopIteration) as stopped:
+            next(queue.get().__await__())
+        stop = stopped.value
+        assert repr(stop) == repr(StopIteration(result))
+        assert str(stop) == str(StopIteration(result))
+        stop.args = (1, 2)
+        assert stop.args == (1, 2)
+        with pytest.raises(TypeError):
+            del stop.args
+        stop.value, stop.__context__, stop.note = "changed", ValueError(), "a note"
+        del stop, stopped
+        queue.put_nowait(result)
+        with pytest.raises(StopIteration) as stopped:
+            next(queue.get().__await__())
+        assert (stopped.value.args, stopped.value.value) == ((result,), result)
+        assert stopped.value.__context__ is None
+        assert not hasattr(stopped.value, "note")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_ended_coroutine_is_not_another_one(waits):
+    queue = asyncio.Queue()
+
+    async def end_one():
+        coroutine = queue.get()
+        if waits:
+            asyncio.get_running_loop().call_soon(queue.put_nowait, 1)
+        else:
+            queue.put_nowait(1)
+        assert await coroutine == 1
+        return coroutine
+
+    ended = [await end_one() for _ in range(5)]
+    assert len(set(map(id, ended))) == 5
+    for coroutine in ended:
+        with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+            await coroutine
+    watched = queue.get()
+    weak = weakref.ref(watched)
+    queue.put_nowait(2)
+    assert await watched == 2
+    del watched
+    assert weak() is None
+
+
+async def test_ended_coroutine_lets_go_of_its_object_and_argument():
+    class Item:
+        pass
+
+    queue = sabio.Queue()
+    item = Item()
+    putting = queue.put(item)
+    await putting
+    assert await queue.get() is item
+    seen = [weakref.ref(queue), weakref.ref(item)]
+    del queue, item
+    assert [weak() for weak in seen] == [None, None]
+    del putting
+
+
 async def test_results_that_travel_by_stop_iteration_are_let_go():
     class Item:
         pass

@@ -1,6 +1,7 @@
 """Classes of users on top of the native ones may have other parameters, as on top of asyncio's."""
 
 import asyncio
+from types import MethodDescriptorType
 
 import pytest
 
@@ -72,3 +73,13 @@ async def test_timeout_with_other_parameters_works(module):
     with pytest.raises(TimeoutError):
         async with Deadline(loop.time() + 0.001, loop):
             await asyncio.sleep(10)
+
+
+@pytest.mark.parametrize("name", ["Loop", "StreamWriter", *sorted(ARGUMENTS.keys() - {"Future"})])
+def test_methods_belong_to_the_class_itself(sabio, name):
+    # The interpreter specialises calls of C methods only for instances of the very class that has the descriptor.
+    public = getattr(sabio, name)
+    methods = [getattr(public, method) for method in dir(public) if not method.startswith("__")]
+    methods = [method for method in methods if isinstance(method, MethodDescriptorType)]
+    assert methods
+    assert [method for method in methods if method.__objclass__ is not public] == []

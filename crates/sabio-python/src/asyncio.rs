@@ -6,7 +6,7 @@ use std::cell::Cell;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::ffi::{BaseClass, Global, NativeFunction, Obj};
+use crate::ffi::{BaseClass, Global, NativeFunction, Obj, Outcome};
 
 /// The interpreter's asyncio.
 pub(crate) struct Asyncio {
@@ -144,6 +144,30 @@ impl TaskRegistry {
             }
             Ok(old.cloned())
         }
+    }
+
+    /// As [`TaskRegistry::swap`] from a step to the step of `new`, for who does not ask which task was before.
+    #[inline(always)]
+    pub(crate) fn switch(
+        &self,
+        py: Python<'_>,
+        event_loop: &Obj,
+        old: Option<&Obj>,
+        new: &Obj,
+    ) -> Outcome<()> {
+        #[cfg(Py_3_12)]
+        {
+            let _ = old;
+            self.swap.call(py, [event_loop, new])?;
+        }
+        #[cfg(not(Py_3_12))]
+        {
+            if let Some(old) = old {
+                self.leave.call(py, [event_loop, old])?;
+            }
+            self.enter.call(py, [event_loop, new])?;
+        }
+        Ok(())
     }
 
     /// Records that `waiter` awaits `future` (3.14: the call graph); nothing on older versions.

@@ -1,15 +1,17 @@
-//! What a native coroutine runs: a Rust future, or a method that finishes at once where it can.
+//! What a native coroutine runs: a Rust future, or a method that finishes at once where it can and waits in place where
+//! it must.
 
 use std::future::Future as StdFuture;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pyo3::prelude::*;
+use sabio_sync::Place;
 
 use crate::awaiter::Awaiter;
-use crate::ffi::{Obj, Outcome};
+use crate::ffi::{Obj, ObjCell, Outcome};
 
-/// What a native coroutine runs. An error is set in the interpreter, not carried: results travel in registers.
+/// A Rust future of a coroutine. An error is set in the interpreter, not carried: results travel in registers.
 pub(crate) type BoxFuture = Pin<Box<dyn StdFuture<Output = Outcome<Obj>>>>;
 
 #[inline]
@@ -17,58 +19,37 @@ pub(crate) fn boxed(future: impl StdFuture<Output = PyResult<Obj>> + 'static) ->
     Box::pin(async move { Ok(future.await?) })
 }
 
-/// What a method does when its coroutine is first resumed: see `coroutine::create_method`. Gets the object and the argument.
-pub(crate) type Begin = fn(Python<'_>, &Obj, Option<Obj>) -> PyResult<Begun>;
+/// What a method does when its coroutine is first resumed: see `coroutine::create_method`. Gets the object and the
+/// argument, which it may take.
+pub(crate) type Begin = fn(Python<'_>, &Obj, &ObjCell) -> Outcome<Begun>;
 
 /// How far a method came at once.
 pub(crate) enum Begun {
     /// It has finished, with this result.
     Done(Obj),
-    /// The rest of it.
-    Waits(BoxFuture),
+    /// It waits for the object.
+    Waits(&'static Wait),
     /// The rest of it, which awaits Python objects or catches what is thrown.
-    Awaits(Awaiter, BoxFuture),
+    Awaits(Box<(Awaiter, BoxFuture)>),
 }
 
 impl Begun {
-    /// The rest of the method is `future`.
-    #[inline]
-    pub(crate) fn waits(future: impl StdFuture<Output = PyResult<Obj>> + 'static) -> Begun {
-        Begun::Waits(boxed(future))
-    }
-
-    /// The rest of the method is `wait`. It returns `result`, one of CPython's constants: the garbage collector does not
-    /// see it.
-    #[inline]
-    pub(crate) fn waits_then(wait: impl StdFuture<Output = ()> + Unpin + 'static, result: Obj) -> Begun {
-        Begun::Waits(Box::pin(Then { wait, result }))
-    }
-
-    /// As [`Begun::waits`], with an [`Awaiter`].
+    /// The rest of the method is the future that `make` gives.
     pub(crate) fn awaits<F>(make: impl FnOnce(Awaiter) -> F) -> Begun
     where
         F: StdFuture<Output = PyResult<Obj>> + 'static,
     {
         let awaiter = Awaiter::default();
         let future = make(awaiter.clone());
-        Begun::Awaits(awaiter, boxed(future))
+        Begun::Awaits(Box::new((awaiter, boxed(future))))
     }
 }
 
-/// The future of [`Begun::waits_then`].
-struct Then<F> {
-    wait: F,
-    result: Obj,
-}
-
-impl<F: StdFuture<Output = ()> + Unpin> StdFuture for Then<F> {
-    type Output = Outcome<Obj>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<Obj>> {
-        match Pin::new(&mut self.wait).poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Ok(self.result.clone())),
-            Poll::Pending => Poll::Pending,
-        }
-    }
+/// Waiting for a primitive. All that there is of it, the object and the place in its line, lies in the coroutine: no
+/// future has to be made.
+pub(crate) struct Wait {
+    /// Polls from the place, and finishes the method. Gets the object and the argument, as [`Begin`].
+    pub(crate) poll: fn(Python<'_>, &Obj, &ObjCell, &Place, &mut Context<'_>) -> Poll<Outcome<Obj>>,
+    /// Gives the place up: the coroutine will not go on.
+    pub(crate) leave: fn(Python<'_>, &Obj, &Place),
 }

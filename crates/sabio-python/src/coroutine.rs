@@ -15,24 +15,19 @@ use std::task::{Context, Poll};
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+use sabio_sync::Place;
 
 use crate::awaiter::Awaiter;
-use crate::begun::{Begin, Begun, BoxFuture, boxed};
+use crate::begun::{Begin, Begun, BoxFuture, Wait, boxed};
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Outcome, Ref, Sent, Visit,
+    Args, Base, Class, ClassBuilder, ClassCell, Kept, MethodTable, Obj, ObjCell, Outcome, Raised, Ref, Sent,
+    Visit,
 };
 use crate::ffi::{local_waker, raise_stop_iteration};
 use crate::foreign::ForeignWaiter;
 use crate::future_iterator::thrown;
 use crate::parked::park_marker;
 use crate::task;
-
-/// What there is to run.
-enum Body {
-    Gone,
-    Begin(Begin),
-    Future(BoxFuture),
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -44,8 +39,13 @@ enum Life {
 
 /// The data of a native coroutine.
 pub(crate) struct Coroutine {
-    name: &'static str,
-    body: Cell<Body>,
+    name: Cell<&'static str>,
+    /// What it does first, until it has; and then either the rest of it, or what it waits for in place.
+    begin: Cell<Option<Begin>>,
+    future: Cell<Option<BoxFuture>>,
+    wait: Cell<Option<&'static Wait>>,
+    /// Where it stands in the line of what it waits for.
+    place: Place,
     life: Cell<Life>,
     awaiter: OnceCell<Awaiter>,
     /// The object whose method it is.
@@ -55,6 +55,9 @@ pub(crate) struct Coroutine {
 }
 
 static COROUTINE: ClassCell = ClassCell::new();
+
+/// Ended coroutines of methods that needed no future: they hold nothing.
+static KEPT: Kept<Coroutine, 32> = Kept::new();
 
 impl Class for Coroutine {
     const NAME: &'static std::ffi::CStr = c"sabio.Coroutine";
@@ -77,9 +80,12 @@ impl Class for Coroutine {
     }
 
     fn clear(&self) {
-        let body = self.body.replace(Body::Gone);
+        if self.life.get() == Life::Running {
+            // What runs is not garbage, and needs its object.
+            return;
+        }
         self.life.set(Life::Closed);
-        drop(body);
+        self.give_up();
         if let Some(awaiter) = self.awaiter.get() {
             awaiter.clear();
         }
@@ -92,13 +98,39 @@ impl Coroutine {
     #[inline]
     fn new(name: &'static str, future: BoxFuture, awaiter: Option<Awaiter>, owner: Option<Obj>) -> Coroutine {
         Coroutine {
-            name,
-            body: Cell::new(Body::Future(future)),
+            name: Cell::new(name),
+            begin: Cell::new(None),
+            future: Cell::new(Some(future)),
+            wait: Cell::new(None),
+            place: Place::default(),
             life: Cell::new(Life::Created),
             awaiter: awaiter.map_or_else(OnceCell::new, OnceCell::from),
             owner: ObjCell::new(owner),
             argument: ObjCell::new(None),
         }
+    }
+
+    /// Drops what it would have run.
+    fn give_up(&self) {
+        self.leave();
+        self.begin.set(None);
+        drop(self.future.take());
+    }
+
+    /// Leaves the line that it stands in, if any.
+    fn leave(&self) {
+        if let Some(wait) = self.wait.take()
+            && let Some(owner) = self.owner.get()
+        {
+            Python::attach(|py| (wait.leave)(py, &owner, &self.place));
+        }
+    }
+}
+
+impl Drop for Coroutine {
+    #[inline]
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -138,9 +170,21 @@ pub(crate) fn create_method(
     argument: Option<Obj>,
     begin: Begin,
 ) -> PyResult<Obj> {
+    if let Some(coroutine) = KEPT.take(py) {
+        coroutine.name.set(name);
+        coroutine.begin.set(Some(begin));
+        coroutine.place.restart();
+        coroutine.life.set(Life::Created);
+        coroutine.owner.set(Some(owner.clone()));
+        coroutine.argument.set(argument);
+        return Ok(coroutine.into_obj());
+    }
     let coroutine = Ref::create_with(py, || Coroutine {
-        name,
-        body: Cell::new(Body::Begin(begin)),
+        name: Cell::new(name),
+        begin: Cell::new(Some(begin)),
+        future: Cell::new(None),
+        wait: Cell::new(None),
+        place: Place::default(),
         life: Cell::new(Life::Created),
         awaiter: OnceCell::new(),
         owner: ObjCell::new(Some(owner.clone())),
@@ -200,24 +244,72 @@ impl Drop for Resuming<'_> {
     }
 }
 
+#[inline]
 fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
-    let value = value.filter(|value| !value.bind(py).is_none());
-    if slf.life.get() == Life::Created && value.is_some() {
-        let error = PyTypeError::new_err("can't send non-None value to a just-started coroutine");
-        return Err(error.into());
-    }
-    let (body, resuming) = start(slf)?;
-    let future = match body {
-        Body::Begin(begin) => match begin_method(slf, py, begin)? {
-            Begun::Done(result) => return Ok(Sent::Return(result)),
-            Begun::Waits(future) => future,
-            Begun::Awaits(awaiter, future) => {
-                let _ = slf.awaiter.set(awaiter);
-                future
+    match slf.life.get() {
+        Life::Suspended => {
+            if let Some(wait) = slf.wait.get() {
+                slf.life.set(Life::Running);
+                return stand(slf, py, wait);
             }
-        },
-        Body::Future(future) => future,
-        Body::Gone => return Err(reused().into()),
+        }
+        Life::Created => {
+            if value.is_some_and(|value| !value.bind(py).is_none()) {
+                return Err(just_started());
+            }
+            if let Some(begin) = slf.begin.take() {
+                slf.life.set(Life::Running);
+                return resume_method(slf, py, begin);
+            }
+        }
+        Life::Running | Life::Closed => {}
+    }
+    resume_future(slf, py, value)
+}
+
+/// The first step of a method.
+#[inline(always)]
+fn resume_method(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> Outcome<Sent> {
+    let resuming = Resuming(slf);
+    let Some(owner) = slf.owner.get() else {
+        return Err(reused().into());
+    };
+    match begin(py, &owner, &slf.argument)? {
+        Begun::Done(result) => {
+            drop(resuming);
+            retire(slf);
+            Ok(Sent::Return(result))
+        }
+        Begun::Waits(wait) => {
+            slf.wait.set(Some(wait));
+            std::mem::forget(resuming);
+            stand(slf, py, wait)
+        }
+        Begun::Awaits(rest) => {
+            let (awaiter, future) = *rest;
+            let _ = slf.awaiter.set(awaiter);
+            let result = poll(slf, py, future);
+            drop(resuming);
+            result
+        }
+    }
+}
+
+/// A method has ended: its coroutine holds nothing any more, and may be used for another call.
+#[inline(always)]
+fn retire(slf: &Ref<Coroutine>) {
+    slf.owner.set(None);
+    slf.argument.set(None);
+    KEPT.keep(slf);
+}
+
+/// A step of a coroutine that has a future.
+#[inline(never)]
+fn resume_future(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
+    let value = value.filter(|value| !value.bind(py).is_none());
+    let (future, resuming) = start(slf)?;
+    let Some(future) = future else {
+        return Err(reused().into());
     };
     if let Some(awaiter) = slf.awaiter.get()
         && let Some(sent) = awaiter.send(py, value)
@@ -230,13 +322,58 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<
     result
 }
 
-#[inline]
-fn begin_method(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> PyResult<Begun> {
-    // Both are kept meanwhile: the coroutine may be cleared by what its method calls.
-    match slf.owner.get() {
-        Some(owner) => begin(py, &owner, slf.argument.get()),
-        None => Err(reused()),
+/// Polls for the object under whoever drives the coroutine, which runs.
+#[inline(always)]
+fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -> Outcome<Sent> {
+    let resuming = Resuming(slf);
+    let Some(owner) = slf.owner.get() else {
+        return Err(reused().into());
+    };
+    let Some(task) = task::current() else {
+        return stand_foreign(slf, py, wait, &owner);
+    };
+    let polled = local_waker(&task, |waker| {
+        let mut context = Context::from_waker(waker);
+        (wait.poll)(py, &owner, &slf.argument, &slf.place, &mut context)
+    });
+    match polled {
+        Poll::Ready(result) => {
+            drop(resuming);
+            slf.wait.set(None);
+            let result = result?;
+            retire(slf);
+            Ok(Sent::Return(result))
+        }
+        Poll::Pending => {
+            slf.life.set(Life::Suspended);
+            Ok(Sent::Next(park_marker(py)?))
+        }
     }
+}
+
+/// As [`stand`], under a task that is not ours (or no task at all, by hand).
+fn stand_foreign(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait, owner: &Obj) -> Outcome<Sent> {
+    let waiter = ForeignWaiter::create(py)?;
+    let polled = local_waker(&waiter, |waker| {
+        let mut context = Context::from_waker(waker);
+        (wait.poll)(py, owner, &slf.argument, &slf.place, &mut context)
+    });
+    match polled {
+        Poll::Ready(result) => {
+            slf.wait.set(None);
+            result.map(Sent::Return)
+        }
+        Poll::Pending => {
+            slf.life.set(Life::Suspended);
+            Ok(Sent::Next(waiter.park(py)?))
+        }
+    }
+}
+
+/// The first value that is sent is None.
+#[cold]
+fn just_started() -> Raised {
+    PyTypeError::new_err("can't send non-None value to a just-started coroutine").into()
 }
 
 #[cold]
@@ -244,21 +381,21 @@ fn reused() -> PyErr {
     PyRuntimeError::new_err("cannot reuse already awaited coroutine")
 }
 
-/// Takes the body out. RuntimeError if the coroutine has ended, ValueError if it runs.
+/// Takes the future out. RuntimeError if the coroutine has ended, ValueError if it runs.
 #[inline]
-fn start(slf: &Ref<Coroutine>) -> PyResult<(Body, Resuming<'_>)> {
+fn start(slf: &Ref<Coroutine>) -> PyResult<(Option<BoxFuture>, Resuming<'_>)> {
     match slf.life.get() {
         Life::Running => return Err(PyValueError::new_err("coroutine already executing")),
         Life::Closed => return Err(reused()),
         Life::Created | Life::Suspended => {}
     }
     slf.life.set(Life::Running);
-    Ok((slf.body.replace(Body::Gone), Resuming(slf)))
+    Ok((slf.future.take(), Resuming(slf)))
 }
 
 #[inline]
 fn suspend(slf: &Coroutine, future: BoxFuture) {
-    slf.body.set(Body::Future(future));
+    slf.future.set(Some(future));
     slf.life.set(Life::Suspended);
 }
 
@@ -328,8 +465,9 @@ fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> 
 /// `throw()`: into the Python object that is awaited or where the future catches; otherwise it drops the future and
 /// raises.
 fn throw(slf: &Ref<Coroutine>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
-    let (body, resuming) = start(slf)?;
-    let Body::Future(future) = body else {
+    let (future, resuming) = start(slf)?;
+    let Some(future) = future else {
+        slf.give_up();
         return Err(error);
     };
     let thrown = match slf.awaiter.get() {
@@ -359,9 +497,8 @@ fn close(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
         return Err(PyValueError::new_err("coroutine already executing"));
     }
     slf.life.set(Life::Closed);
-    let body = slf.body.replace(Body::Gone);
     let delegate = slf.awaiter.get().and_then(Awaiter::take_delegate);
-    drop(body);
+    slf.give_up();
     if let Some(delegate) = delegate
         && let Some(close) = delegate.bind(py).getattr_opt("close")?
     {
@@ -374,7 +511,8 @@ fn finalize(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
     match slf.life.get() {
         Life::Created => {
             slf.life.set(Life::Closed);
-            let message = std::ffi::CString::new(format!("coroutine '{}' was never awaited", slf.name))?;
+            let message =
+                std::ffi::CString::new(format!("coroutine '{}' was never awaited", slf.name.get()))?;
             PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 1)
         }
         Life::Suspended => close(slf, py),
@@ -407,10 +545,10 @@ fn define(table: &mut MethodTable<Coroutine>) {
         )
         .noargs(c"close", c"close($self, /)\n--\n\nCancel the coroutine.", close)
         .getter(c"__name__", c"The name of the method.", |slf, py| {
-            let name = slf.name.rsplit('.').next().unwrap_or(slf.name);
+            let name = slf.name.get().rsplit('.').next().unwrap_or(slf.name.get());
             Ok(Obj::from(PyString::new(py, name)))
         })
-        .getter(c"__qualname__", c"Class and name of the method.", |slf, py| Ok(Obj::from(PyString::new(py, slf.name))))
+        .getter(c"__qualname__", c"Class and name of the method.", |slf, py| Ok(Obj::from(PyString::new(py, slf.name.get()))))
         .getter(c"cr_running", c"Whether the coroutine is being resumed.", |slf, _py| Ok(slf.life.get() == Life::Running))
         .getter(c"cr_suspended", c"Whether the coroutine waits.", |slf, _py| Ok(slf.life.get() == Life::Suspended))
         .getter(c"cr_await", c"The Python object that the coroutine awaits, or None.", |slf, _py| {
@@ -430,7 +568,11 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .finalizer(finalize)
         .weakrefs()
         .repr(|slf, py| {
-            let text = format!("<coroutine object {} at {:p}>", slf.name, slf.as_obj().as_ptr());
+            let text = format!(
+                "<coroutine object {} at {:p}>",
+                slf.name.get(),
+                slf.as_obj().as_ptr()
+            );
             Ok(Obj::from(PyString::new(py, &text)))
         })
         .build(py, &Base::Object)?;

@@ -102,6 +102,7 @@ mod _sabio {
         crate::asyncio::init(module.py())?;
         crate::interpreter::init(module.py())?;
         crate::ffi::probe(module.py())?;
+        crate::ffi::init_stop_iteration(module.py())?;
         crate::image::init(module.py())?;
         crate::socket_module::init(module.py())?;
         crate::handle::init(module)?;

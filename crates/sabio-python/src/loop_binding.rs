@@ -1,11 +1,13 @@
 //! The loop that an object belongs to: the one under which somebody first had to wait for it, as in asyncio.
 
+use std::task::Waker;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::ffi::{Class, MethodTable, Obj, ObjCell, Ref, Visit};
+use crate::ffi::{Class, MethodTable, Obj, ObjCell, Ref, Visit, waker_target};
 use crate::running_loop::running_loop_if_any;
-use crate::task;
+use crate::task::{self, Task};
 
 /// The loop of an object that tasks wait for, once one has waited.
 #[derive(Default)]
@@ -29,7 +31,6 @@ impl LoopBinding {
     }
 
     /// As [`bind`](Self::bind); `owner` gives the object, for the error.
-    #[inline]
     pub(crate) fn bind_as(&self, owner: impl FnOnce(Python<'_>) -> PyResult<Obj>) -> PyResult<()> {
         if let Some(task) = task::current()
             && let Some(event_loop) = task.event_loop()
@@ -41,6 +42,23 @@ impl LoopBinding {
             // Nobody can wait without a loop: whoever tries hears of it there.
             None => Ok(()),
         })
+    }
+
+    /// As [`bind_as`](Self::bind_as), for the task behind `waker`, which is the current one.
+    #[inline(always)]
+    pub(crate) fn bind_for(
+        &self,
+        waker: &Waker,
+        owner: impl FnOnce(Python<'_>) -> PyResult<Obj>,
+    ) -> PyResult<()> {
+        let is_bound = |task: &Ref<Task>| {
+            task.event_loop()
+                .is_some_and(|event_loop| std::ptr::eq(self.0.as_ptr(), event_loop.as_obj().as_ptr()))
+        };
+        if waker_target(waker, is_bound) == Some(true) {
+            return Ok(());
+        }
+        self.bind_as(owner)
     }
 
     #[inline]

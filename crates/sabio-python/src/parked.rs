@@ -7,13 +7,13 @@ use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, Obj, Ref, Visit};
 static MARKER: Global<Obj> = Global::new();
 
 /// The one marker.
-#[inline]
+#[inline(always)]
 pub(crate) fn park_marker(py: Python<'_>) -> PyResult<Obj> {
     Ok(MARKER.get(py)?.clone())
 }
 
 /// Whether `object` is what a native coroutine yields to park the task.
-#[inline]
+#[inline(always)]
 pub(crate) fn is_park_marker(object: &Bound<'_, PyAny>) -> bool {
     MARKER.get(object.py()).is_ok_and(|marker| marker.is(object))
 }

@@ -24,7 +24,7 @@ pub(crate) struct Pause {
 }
 
 static PAUSE: ClassCell = ClassCell::new();
-static KEPT: Kept<Pause> = Kept::new();
+static KEPT: Kept<Pause, 1> = Kept::new();
 
 impl Class for Pause {
     const NAME: &'static std::ffi::CStr = c"sabio._Pause";

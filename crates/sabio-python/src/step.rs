@@ -35,8 +35,18 @@ pub(crate) enum Input {
 }
 
 /// Takes one step of `task`. SystemExit and KeyboardInterrupt that leave the coroutine are returned.
-#[inline]
 pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> Outcome<()> {
+    resume(py, event_loop, task, input)
+}
+
+/// Takes the step of a task that was put on the ready queue to go on.
+#[inline(always)]
+pub(crate) fn run_on(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
+    resume(py, event_loop, task, Input::Resume)
+}
+
+#[inline(always)]
+fn resume(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> Outcome<()> {
     if task.core().state() != State::Pending {
         return Ok(());
     }
@@ -115,7 +125,7 @@ fn registered_task(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<Option<Ob
 }
 
 /// Makes `task` current and enters its context, unless it still is.
-#[inline]
+#[inline(always)]
 fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
     let outer = set_current(Some(task.clone()));
     event_loop.task_entered.set(true);
@@ -128,14 +138,14 @@ fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()
     }
     asyncio(py)?
         .registry
-        .swap(py, event_loop.as_obj(), old, Some(task.as_obj()))?;
-    match task.context() {
-        Some(context) => context_enter(py, context),
-        None => Ok(()),
-    }
-    .inspect_err(|_| {
+        .switch(py, event_loop.as_obj(), old, task.as_obj())?;
+    if let Some(context) = task.context()
+        && let Err(raised) = context_enter(py, context)
+    {
         drop(set_current::<Task>(None));
-    })
+        return Err(raised);
+    }
+    Ok(())
 }
 
 /// Leaves the task that was stepped last, if any is still current: no task is current afterwards.
@@ -158,7 +168,7 @@ fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outco
 }
 
 /// Resumes the coroutine of a task that has been entered, and acts on what comes out.
-#[inline]
+#[inline(always)]
 fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> Outcome<()> {
     let Some(coro) = task.coro().get() else {
         return Ok(());
@@ -217,6 +227,7 @@ fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Inpu
 }
 
 /// The exception of a finished future, which counts as retrieved then.
+#[inline(never)]
 fn failure(py: Python<'_>, future: &Obj) -> Outcome<Option<Obj>> {
     let bound = future.bind(py);
     if native_core(bound)
@@ -259,7 +270,7 @@ fn finish_with(py: Python<'_>, task: &Ref<Task>, error: PyErr) -> Outcome<()> {
 }
 
 /// Acts on what the coroutine yielded: a bare yield, the park marker, a future, or something it should not have.
-#[inline]
+#[inline(always)]
 fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: &Obj) -> Outcome<()> {
     let bound = yielded.bind(py);
     if bound.is_none() {

@@ -68,8 +68,26 @@ impl Event {
     pub fn wait(&self) -> WaitForEvent {
         WaitForEvent {
             event: self.clone(),
-            place: Place::Outside,
+            place: Place::default(),
         }
+    }
+
+    /// [`wait`](Self::wait) for who keeps the place in line as such: polls from there. Every wait ends with
+    /// [`leave`](Self::leave).
+    #[inline]
+    pub fn poll_wait(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+        if place.is_outside() && self.is_set() {
+            place.finish();
+            return Poll::Ready(());
+        }
+        self.inner.waiters.poll(place, cx)
+    }
+
+    /// Gives up a place of [`poll_wait`](Self::poll_wait).
+    #[inline]
+    pub fn leave(&self, place: &Place) {
+        // Whoever was woken was woken with all others: there is nothing to pass on.
+        self.inner.waiters.leave(place);
     }
 
     /// Those who wait.
@@ -100,21 +118,16 @@ impl Future for WaitForEvent {
     type Output = ();
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if matches!(this.place, Place::Outside) && this.event.is_set() {
-            this.place = Place::Done;
-            return Poll::Ready(());
-        }
-        this.event.inner.waiters.poll(&mut this.place, cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &*self;
+        this.event.poll_wait(&this.place, cx)
     }
 }
 
 impl Drop for WaitForEvent {
     #[inline]
     fn drop(&mut self) {
-        // Whoever was woken was woken with all others: there is nothing to pass on.
-        self.event.inner.waiters.leave(&mut self.place);
+        self.event.leave(&self.place);
     }
 }
 

@@ -79,7 +79,31 @@ impl Lock {
     pub fn acquire(&self) -> AcquireLock {
         AcquireLock {
             lock: self.clone(),
-            place: Place::Outside,
+            place: Place::default(),
+        }
+    }
+
+    /// [`acquire`](Self::acquire) for who keeps the place in line as such: polls from there. Every wait ends with
+    /// [`leave`](Self::leave).
+    #[inline]
+    pub fn poll_acquire(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+        if place.is_outside() && self.try_acquire() {
+            place.finish();
+            return Poll::Ready(());
+        }
+        if self.inner.waiters.poll(place, cx).is_pending() {
+            return Poll::Pending;
+        }
+        // Between the wake-up and this poll nobody else could take it: this task was in line.
+        self.inner.locked.set(true);
+        Poll::Ready(())
+    }
+
+    /// Gives up a place of [`poll_acquire`](Self::poll_acquire), and passes on what it stood for.
+    #[inline]
+    pub fn leave(&self, place: &Place) {
+        if self.inner.waiters.leave(place) != Departure::Outside && !self.locked() {
+            self.inner.waiters.wake_first();
         }
     }
 
@@ -125,28 +149,16 @@ impl Future for AcquireLock {
     type Output = ();
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let inner = &*this.lock.inner;
-        if matches!(this.place, Place::Outside) && this.lock.try_acquire() {
-            this.place = Place::Done;
-            return Poll::Ready(());
-        }
-        if inner.waiters.poll(&mut this.place, cx).is_pending() {
-            return Poll::Pending;
-        }
-        // Between the wake-up and this poll nobody else could take it: this task was in line.
-        inner.locked.set(true);
-        Poll::Ready(())
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &*self;
+        this.lock.poll_acquire(&this.place, cx)
     }
 }
 
 impl Drop for AcquireLock {
     #[inline]
     fn drop(&mut self) {
-        if self.lock.inner.waiters.leave(&mut self.place) != Departure::Outside && !self.lock.locked() {
-            self.lock.inner.waiters.wake_first();
-        }
+        self.lock.leave(&self.place);
     }
 }
 

@@ -129,32 +129,79 @@ impl<S: Store> Queue<S> {
     ///
     /// # Errors
     /// The queue was shut down and is full, or the store failed.
-    #[inline]
-    pub async fn until_room(&self) -> Result<(), WaitError<S::Error>> {
-        while self.store.is_full()? {
-            if self.shut_down.get() {
-                return Err(WaitError::ShutDown);
-            }
-            self.store.before_waiting()?;
-            Turn::new(self, Line::Putters).await;
-        }
-        Ok(())
+    pub fn until_room(&self) -> impl Future<Output = Result<(), WaitError<S::Error>>> {
+        Turn::new(self, Line::Putters)
     }
 
     /// The waiting of [`Queue::get`]: ends when there is an item, which has to be taken before the next `await`.
     ///
     /// # Errors
     /// The queue was shut down and is empty, or the store failed.
-    #[inline]
-    pub async fn until_item(&self) -> Result<(), WaitError<S::Error>> {
-        while self.store.is_empty()? {
-            if self.shut_down.get() && self.store.is_empty()? {
-                return Err(WaitError::ShutDown);
+    pub fn until_item(&self) -> impl Future<Output = Result<(), WaitError<S::Error>>> {
+        Turn::new(self, Line::Getters)
+    }
+
+    /// [`Queue::until_room`] or [`Queue::until_item`], for who keeps the place in line as such: polls from there.
+    /// Every wait ends with [`Queue::leave`].
+    ///
+    /// # Errors
+    /// As those.
+    #[inline(always)]
+    pub fn poll_turn(
+        &self,
+        line: Line,
+        place: &Place,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), WaitError<S::Error>>> {
+        let waiters = self.line(line);
+        if !place.is_outside() {
+            if waiters.poll(place, cx).is_pending() {
+                return Poll::Pending;
             }
-            self.store.before_waiting()?;
-            Turn::new(self, Line::Getters).await;
+            // Somebody may have been faster: then it stands in line again, at the end.
+            place.restart();
         }
-        Ok(())
+        if !self.has_nothing(line)? {
+            return Poll::Ready(Ok(()));
+        }
+        // As asyncio's `get()` does, and its `put()` does not, it asks once more.
+        if self.shut_down.get() && (line == Line::Putters || self.has_nothing(line)?) {
+            return Poll::Ready(Err(WaitError::ShutDown));
+        }
+        self.store.before_waiting(cx.waker())?;
+        waiters.poll(place, cx).map(Ok)
+    }
+
+    /// Gives up a place of [`Queue::poll_turn`]. If it was woken, it passes the wake-up on if there is still something
+    /// to be had: the next in line would otherwise lose its turn for nothing.
+    #[inline]
+    pub fn leave(&self, line: Line, place: &Place) {
+        let waiters = self.line(line);
+        let departure = waiters.leave(place);
+        if !matches!(departure, Departure::Woken | Departure::WokenWithAll) {
+            return;
+        }
+        // A store that cannot tell must not cost anybody a wake-up: to be woken in vain is harmless.
+        if !self.has_nothing(line).unwrap_or(false) {
+            waiters.wake_one();
+        }
+    }
+
+    #[inline]
+    fn line(&self, line: Line) -> &WaitQueue {
+        match line {
+            Line::Getters => &self.getters,
+            Line::Putters => &self.putters,
+        }
+    }
+
+    /// Whether those in this line have to wait.
+    #[inline]
+    fn has_nothing(&self, line: Line) -> Result<bool, S::Error> {
+        match line {
+            Line::Getters => self.store.is_empty(),
+            Line::Putters => self.store.is_full(),
+        }
     }
 
     /// Puts `item` if there is room, and wakes one task that waits for an item (`Queue.put_nowait`).
@@ -284,14 +331,16 @@ impl<S> fmt::Debug for Queue<S> {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Line {
+/// What a task waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// An item.
     Getters,
+    /// Room for an item.
     Putters,
 }
 
-/// One wait in one of the two lines. Dropped after it was woken, it passes the wake-up on if there is still something
-/// to be had: the next in line would otherwise lose its place for nothing.
+/// One wait in one of the two lines.
 struct Turn<'a, S: Store> {
     queue: &'a Queue<S>,
     line: Line,
@@ -299,44 +348,23 @@ struct Turn<'a, S: Store> {
 }
 
 impl<'a, S: Store> Turn<'a, S> {
-    #[inline]
     fn new(queue: &'a Queue<S>, line: Line) -> Self {
-        let place = Place::Outside;
+        let place = Place::default();
         Self { queue, line, place }
-    }
-
-    #[inline]
-    fn line(&self) -> &'a WaitQueue {
-        match self.line {
-            Line::Getters => &self.queue.getters,
-            Line::Putters => &self.queue.putters,
-        }
     }
 }
 
 impl<S: Store> Future for Turn<'_, S> {
-    type Output = ();
+    type Output = Result<(), WaitError<S::Error>>;
 
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.line().poll(&mut self.place, cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &*self;
+        this.queue.poll_turn(this.line, &this.place, cx)
     }
 }
 
 impl<S: Store> Drop for Turn<'_, S> {
-    #[inline]
     fn drop(&mut self) {
-        let departure = self.line().leave(&mut self.place);
-        if !matches!(departure, Departure::Woken | Departure::WokenWithAll) {
-            return;
-        }
-        // A store that cannot tell must not cost anybody a wake-up: to be woken in vain is harmless.
-        let nothing_left = match self.line {
-            Line::Getters => self.queue.store.is_empty(),
-            Line::Putters => self.queue.store.is_full(),
-        };
-        if !nothing_left.unwrap_or(false) {
-            self.line().wake_one();
-        }
+        self.queue.leave(self.line, &self.place);
     }
 }

@@ -81,8 +81,34 @@ impl Semaphore {
     pub fn acquire(&self) -> AcquireSemaphore {
         AcquireSemaphore {
             semaphore: self.clone(),
-            place: Place::Outside,
+            place: Place::default(),
         }
+    }
+
+    /// [`acquire`](Self::acquire) for who keeps the place in line as such: polls from there. Every wait ends with
+    /// [`leave`](Self::leave).
+    #[inline]
+    pub fn poll_acquire(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+        if place.is_outside() && self.try_acquire() {
+            place.finish();
+            return Poll::Ready(());
+        }
+        if self.inner.waiters.poll(place, cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.hand_out_all();
+        Poll::Ready(())
+    }
+
+    /// Gives up a place of [`poll_acquire`](Self::poll_acquire), and passes on what it stood for.
+    #[inline]
+    pub fn leave(&self, place: &Place) {
+        match self.inner.waiters.leave(place) {
+            Departure::Outside => return,
+            Departure::Waiting => {}
+            Departure::Woken | Departure::WokenWithAll => self.add(1),
+        }
+        self.hand_out_all();
     }
 
     /// Gives a permit back: to the first in line, if there is anybody.
@@ -146,35 +172,16 @@ impl Future for AcquireSemaphore {
     type Output = ();
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if matches!(this.place, Place::Outside) && this.semaphore.try_acquire() {
-            this.place = Place::Done;
-            return Poll::Ready(());
-        }
-        if this
-            .semaphore
-            .inner
-            .waiters
-            .poll(&mut this.place, cx)
-            .is_pending()
-        {
-            return Poll::Pending;
-        }
-        this.semaphore.hand_out_all();
-        Poll::Ready(())
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &*self;
+        this.semaphore.poll_acquire(&this.place, cx)
     }
 }
 
 impl Drop for AcquireSemaphore {
     #[inline]
     fn drop(&mut self) {
-        match self.semaphore.inner.waiters.leave(&mut self.place) {
-            Departure::Outside => return,
-            Departure::Waiting => {}
-            Departure::Woken | Departure::WokenWithAll => self.semaphore.add(1),
-        }
-        self.semaphore.hand_out_all();
+        self.semaphore.leave(&self.place);
     }
 }
 

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
+use std::task::Waker;
 
 /// The items of a queue. Methods may fail: those of a store whose user overrides them, for instance.
 pub trait Store {
@@ -39,11 +40,12 @@ pub trait Store {
     /// The store's own.
     fn get(&self) -> Result<Option<Self::Item>, Self::Error>;
 
-    /// Called before a task starts to wait for items or for room: the place to refuse.
+    /// Called before the task behind `waker` starts to wait for items or for room: the place to refuse.
     ///
     /// # Errors
     /// The store's own: the task does not wait then.
-    fn before_waiting(&self) -> Result<(), Self::Error> {
+    fn before_waiting(&self, waker: &Waker) -> Result<(), Self::Error> {
+        let _ = waker;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@
 //! The queue lives on one thread. No borrow of it is alive while a waker is woken, cloned or
 //! dropped, so foreign code that runs there may use the same queue.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
@@ -44,7 +44,7 @@ impl Waiters {
     pub fn wait(&self) -> Wait {
         Wait {
             waiters: self.clone(),
-            place: Place::Outside,
+            place: Place::default(),
             passes_on: true,
         }
     }
@@ -98,17 +98,19 @@ impl WaitQueue {
     }
 
     /// Polls for who has this place in this queue: takes it at first, is ready once it was woken.
-    #[inline]
-    pub(crate) fn poll(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
-        match *place {
-            Place::Outside => {
+    #[inline(always)]
+    pub(crate) fn poll(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+        match place.0.get() {
+            Standing::Outside => {
                 let waker = cx.waker().clone();
-                *place = Place::Inside(self.queue.borrow_mut().push_back(waker));
+                place
+                    .0
+                    .set(Standing::Inside(self.queue.borrow_mut().push_back(waker)));
                 Poll::Pending
             }
-            Place::Inside(node) => {
+            Standing::Inside(node) => {
                 if self.queue.borrow_mut().take_if_woken(node).is_some() {
-                    *place = Place::Done;
+                    place.finish();
                     return Poll::Ready(());
                 }
                 let waker = cx.waker().clone();
@@ -116,17 +118,17 @@ impl WaitQueue {
                 drop(old);
                 Poll::Pending
             }
-            Place::Done => Poll::Ready(()),
+            Standing::Done => Poll::Ready(()),
         }
     }
 
     /// Gives a place up. What the wake-up that it may have got was for is the caller's to see to.
     #[inline]
-    pub(crate) fn leave(&self, place: &mut Place) -> Departure {
-        let Place::Inside(node) = *place else {
+    pub(crate) fn leave(&self, place: &Place) -> Departure {
+        let Standing::Inside(node) = place.0.get() else {
             return Departure::Outside;
         };
-        *place = Place::Done;
+        place.finish();
         let left = self.queue.borrow_mut().leave(node);
         match left {
             Left::Waiting(waker) => {
@@ -271,17 +273,51 @@ pub(crate) enum Departure {
 impl Wait {
     /// Leaves the queue. What the wake-up that it may have got was for is the caller's to see to.
     pub(crate) fn leave(&mut self) -> Departure {
-        self.waiters.leave(&mut self.place)
+        self.waiters.leave(&self.place)
     }
 }
 
-/// Where somebody stands in a queue. Whoever has one [leaves](WaitQueue::leave) before dropping it.
+/// Where somebody stands in the queue of a primitive: what a wait comes down to, for those who keep it as such
+/// instead of in a future. A new one stands outside.
+///
+/// It belongs to one wait with one primitive, to whose functions alone it may be given, and is
+/// given up by the primitive's `leave` function before it is dropped.
 #[derive(Default)]
-pub(crate) enum Place {
+pub struct Place(Cell<Standing>);
+
+#[derive(Clone, Copy, Default)]
+enum Standing {
     #[default]
     Outside,
     Inside(usize),
     Done,
+}
+
+impl Place {
+    /// Whether the wait has not begun.
+    #[must_use]
+    #[inline]
+    pub fn is_outside(&self) -> bool {
+        matches!(self.0.get(), Standing::Outside)
+    }
+
+    /// A new wait begins, of one that has been left or has ended.
+    #[inline]
+    pub fn restart(&self) {
+        self.0.set(Standing::Outside);
+    }
+
+    /// The wait is over, or need not begin.
+    #[inline]
+    pub(crate) fn finish(&self) {
+        self.0.set(Standing::Done);
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Place").finish_non_exhaustive()
+    }
 }
 
 impl Future for Wait {
@@ -289,7 +325,7 @@ impl Future for Wait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.waiters.poll(&mut this.place, cx)
+        this.waiters.poll(&this.place, cx)
     }
 }
 

@@ -7,6 +7,7 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::task::Waker;
 
 use proptest::prelude::*;
 use sabio_sync::{Fifo, GetError, Lifo, PutError, Queue, Store, TooManyDone, WaitError};
@@ -290,7 +291,7 @@ impl Store for Failing {
         Ok(self.items.borrow_mut().pop_front())
     }
 
-    fn before_waiting(&self) -> Result<(), &'static str> {
+    fn before_waiting(&self, _waker: &Waker) -> Result<(), &'static str> {
         self.check("before_waiting")
     }
 }

@@ -120,11 +120,16 @@ impl Loop {
     }
 
     /// At the end of a turn: sends everything.
-    #[inline]
+    #[inline(always)]
     pub(super) fn uncork(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
         if slf.corked.since.get() == 0 && slf.corked.transports.is_empty() {
             return Ok(());
         }
+        Loop::uncork_turn(slf, py)
+    }
+
+    #[inline(never)]
+    fn uncork_turn(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
         slf.corked.learn();
         Loop::uncork_all(slf, py)
     }

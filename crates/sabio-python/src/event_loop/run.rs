@@ -19,7 +19,7 @@ use crate::interpreter::interpreter;
 use crate::names::names;
 use crate::observer;
 use crate::os_error::os_error;
-use crate::step::{self, Input};
+use crate::step;
 use crate::task::Task;
 use crate::timer_handle::TimerHandle;
 use crate::transport::Source;
@@ -105,7 +105,7 @@ impl Pace {
 #[inline]
 fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
     match item {
-        Ready::Step(task) => step::run(py, slf, &task, Input::Resume),
+        Ready::Step(task) => step::run_on(py, slf, &task),
         Ready::Wakeup(task) => step::run_woken(py, slf, &task),
         Ready::StepWith(step) => {
             let (task, input) = *step;

@@ -132,7 +132,7 @@ pub(crate) fn is_coroutine_exact(object: &Bound<'_, PyAny>) -> bool {
 }
 
 /// Resumes a coroutine or iterator with `value`, as `PyIter_Send` does.
-#[inline]
+#[inline(always)]
 pub(crate) fn send(_py: Python<'_>, coroutine: &Obj, value: &Obj) -> Outcome<Sent> {
     let mut result = std::ptr::null_mut();
     // SAFETY: attached; on NEXT and RETURN the result is a new reference, on ERROR an exception is set.

@@ -103,7 +103,10 @@ impl ClassCell {
     pub(crate) fn is_instance(&self, object: &Bound<'_, PyAny>) -> bool {
         let class = self.class_ptr();
         // SAFETY: `object` is alive, and a class that was built once is never freed.
-        !class.is_null() && unsafe { py_ffi::PyObject_TypeCheck(object.as_ptr(), class) != 0 }
+        unsafe {
+            std::ptr::eq(py_ffi::Py_TYPE(object.as_ptr()), self.public_ptr())
+                || (!class.is_null() && py_ffi::PyObject_TypeCheck(object.as_ptr(), class) != 0)
+        }
     }
 
     /// Whether `object` is an instance of exactly this class.

@@ -1,10 +1,10 @@
-//! One ended instance of a class, kept whole for the next one that is asked for.
+//! Ended instances of a class, kept whole for the next ones that are asked for.
 //!
-//! For classes whose instances come and go one at a time in tight loops: it spares freeing and making them. An instance
-//! is given out again only when nobody else holds it, not even weakly, so that nobody can tell it from a new one; one
-//! that is dropped before it has ended is freed as ever, with its finalizer.
+//! For classes whose instances come and go in tight loops: it spares freeing and making them. An instance is given out
+//! again only when nobody else holds it, not even weakly, so that nobody can tell it from a new one; one that is dropped
+//! before it has ended is freed as ever, with its finalizer.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 
 use pyo3::ffi as py_ffi;
@@ -12,57 +12,60 @@ use pyo3::ffi as py_ffi;
 use super::class::Class;
 use super::object::{Obj, Ref};
 
-/// The place for it, in a `static`.
-pub(crate) struct Kept<T: Class> {
-    instance: Cell<*mut py_ffi::PyObject>,
+/// The place for at most `N` of them, in a `static`: the last one that ended comes first.
+pub(crate) struct Kept<T: Class, const N: usize> {
+    instances: UnsafeCell<[*mut py_ffi::PyObject; N]>,
+    count: Cell<usize>,
     class: PhantomData<fn() -> T>,
 }
 
 // SAFETY: touched only through methods that take or give a `Ref`, which exists on attached threads alone: under the GIL.
-unsafe impl<T: Class> Sync for Kept<T> {}
+unsafe impl<T: Class, const N: usize> Sync for Kept<T, N> {}
 
-impl<T: Class> Kept<T> {
+impl<T: Class, const N: usize> Kept<T, N> {
     /// An empty place.
-    pub(crate) const fn new() -> Kept<T> {
+    pub(crate) const fn new() -> Kept<T, N> {
         Kept {
-            instance: Cell::new(std::ptr::null_mut()),
+            instances: UnsafeCell::new([std::ptr::null_mut(); N]),
+            count: Cell::new(0),
             class: PhantomData,
         }
     }
 
-    /// Keeps an instance that has ended, in place of one that somebody else has come to hold.
+    /// Keeps an instance that has ended, if there is room and nobody watches it.
     #[inline]
     pub(crate) fn keep(&self, ended: &Ref<T>) {
-        let before = self.instance.get();
-        // SAFETY: the place owns a reference to what is in it, if anything.
-        if before.is_null() || unsafe { py_ffi::Py_REFCNT(before) } != 1 {
-            self.instance.set(ended.as_obj().clone().into_ptr());
-            if !before.is_null() {
-                // SAFETY: the place has given its reference up.
-                drop(unsafe { Obj::from_owned(before) });
-            }
+        let count = self.count.get();
+        if count < N && !is_watched(ended.as_obj()) {
+            // SAFETY: under the GIL nobody else touches the array; it owns a reference to each of the first `count`.
+            unsafe { (&mut *self.instances.get())[count] = ended.as_obj().clone().into_ptr() };
+            self.count.set(count + 1);
         }
     }
 
-    /// Takes the instance, if there is one that nobody else holds. Its data is as it ended.
+    /// Takes an instance out, if there is one that nobody else holds; others are let go of. Its data is as it ended.
     #[inline]
     pub(crate) fn take(&self, _py: pyo3::Python<'_>) -> Option<Ref<T>> {
-        let object = self.instance.get();
-        if object.is_null() {
-            return None;
-        }
-        // SAFETY: the place owns a reference, which is given away; only instances of `T`'s class are put there. The
-        // head of the weak references lies where the class says.
-        unsafe {
-            if py_ffi::Py_REFCNT(object) != 1 {
-                return None;
+        while let Some(count) = self.count.get().checked_sub(1) {
+            self.count.set(count);
+            // SAFETY: under the GIL nobody else touches the array. It owned this reference, which is given away; only
+            // instances of `T`'s class are put there.
+            let kept = unsafe { Ref::<T>::from_obj(Obj::from_owned((&*self.instances.get())[count])) };
+            if kept.as_obj().refcount() == 1 && !is_watched(kept.as_obj()) {
+                return Some(kept);
             }
-            let weaklist = (*py_ffi::Py_TYPE(object)).tp_weaklistoffset;
-            if weaklist > 0 && !(*object.byte_offset(weaklist).cast::<*mut py_ffi::PyObject>()).is_null() {
-                return None;
-            }
-            self.instance.set(std::ptr::null_mut());
-            Some(Ref::from_obj(Obj::from_owned(object)))
         }
+        None
+    }
+}
+
+/// Whether there are weak references to the object.
+#[inline]
+fn is_watched(object: &Obj) -> bool {
+    // SAFETY: the object is alive; the head of its weak references lies where its class says.
+    unsafe {
+        let object = object.as_ptr();
+        let weaklist = (*py_ffi::Py_TYPE(object)).tp_weaklistoffset;
+        weaklist > 0 && !(*object.byte_offset(weaklist).cast::<*mut py_ffi::PyObject>()).is_null()
     }
 }

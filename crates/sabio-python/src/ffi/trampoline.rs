@@ -257,7 +257,7 @@ where
         Ok(Sent::Next(object)) => object.into_ptr(),
         Ok(Sent::Return(object)) => {
             if !object.bind(py).is_none() {
-                super::error::set_stop_iteration(py, &object);
+                super::stop_iteration::set_stop_iteration(py, object);
             }
             std::ptr::null_mut()
         }

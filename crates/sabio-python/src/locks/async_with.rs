@@ -11,7 +11,8 @@ use super::PublicClass;
 use crate::begun::{Begin, Begun};
 use crate::coroutine;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Sent, Visit, call_method,
+    Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Outcome, Ref, Sent, Visit,
+    call_method,
 };
 use crate::future_iterator::thrown;
 use crate::names::names;
@@ -31,8 +32,14 @@ pub(super) trait Acquirable: Class {
     /// Releases it. RuntimeError or ValueError if it is not acquired.
     fn release(slf: &Ref<Self>, py: Python<'_>) -> PyResult<()>;
 
-    /// Acquires it by waiting; the coroutine returns None.
+    /// Acquires it by waiting; the coroutine returns None. A method of [`Self::waited_for`].
     const BEGIN_ENTER: Begin;
+
+    /// What a task that acquires it waits for: the object itself, or the lock that it stands on.
+    #[inline]
+    fn waited_for(slf: &Ref<Self>) -> PyResult<Obj> {
+        Ok(slf.as_obj().clone())
+    }
 }
 
 /// Whether the object's very class is one of these.
@@ -49,7 +56,7 @@ fn enter<T: Acquirable>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
     if T::try_acquire(slf, py) {
         return finished(py);
     }
-    coroutine::create_method(py, T::ENTER, slf.as_obj(), None, T::BEGIN_ENTER)
+    coroutine::create_method(py, T::ENTER, &T::waited_for(slf)?, None, T::BEGIN_ENTER)
 }
 
 #[inline]
@@ -63,7 +70,7 @@ fn exit<T: Acquirable>(slf: &Ref<T>, args: Args<'_, '_>) -> PyResult<Obj> {
 }
 
 /// `await self.acquire()`.
-pub(super) fn enter_by_name(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+pub(super) fn enter_by_name(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
     let acquiring = call_method(py, owner, &names(py)?.acquire, &[])?;
     Ok(Begun::awaits(|awaiter| async move {
         awaiter.wait(acquiring).await?;
@@ -72,7 +79,7 @@ pub(super) fn enter_by_name(py: Python<'_>, owner: &Obj, _argument: Option<Obj>)
 }
 
 /// `self.release()`.
-fn exit_by_name(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+fn exit_by_name(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
     call_method(py, owner, &names(py)?.release, &[])?;
     Ok(Begun::Done(Obj::none(py)))
 }

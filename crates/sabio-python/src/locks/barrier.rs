@@ -13,7 +13,8 @@ use crate::awaiter::Awaiter;
 use crate::begun::Begun;
 use crate::coroutine;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit, call_method,
+    Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, ObjCell, Outcome, Ref, Visit,
+    call_method,
 };
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::names::names;
@@ -93,7 +94,7 @@ fn initialize(
     Ok(())
 }
 
-fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+fn begin_wait(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
     let barrier = owner_as::<Barrier>(py, owner)?;
     let state = barrier.state()?.clone();
     if state.parties() > 1 {
@@ -109,7 +110,7 @@ fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<B
 }
 
 /// For a subclass, which may have replaced `wait()`.
-fn begin_wait_by_name(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+fn begin_wait_by_name(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
     let waiting = call_method(py, owner, &names(py)?.wait, &[])?;
     Ok(Begun::awaits(
         |awaiter| async move { awaiter.wait(waiting).await },
@@ -126,12 +127,12 @@ async fn abort(state: sabio_sync::Barrier, awaiter: Awaiter) -> PyResult<Obj> {
     Ok(Python::attach(Obj::none))
 }
 
-fn begin_reset(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+fn begin_reset(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
     let state = owner_as::<Barrier>(py, owner)?.state()?.clone();
     Ok(Begun::awaits(|awaiter| reset(state, awaiter)))
 }
 
-fn begin_abort(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+fn begin_abort(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
     let state = owner_as::<Barrier>(py, owner)?.state()?.clone();
     Ok(Begun::awaits(|awaiter| abort(state, awaiter)))
 }

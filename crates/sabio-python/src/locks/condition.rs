@@ -12,13 +12,14 @@ use sabio_sync::{Catch, Monitor};
 
 use super::async_with::{self, Acquirable};
 use super::lock::{self, Lock, as_plain, not_acquired};
+use super::waited::begin_none;
 use super::{PublicClass, describe, only_parameter, owner_as, waiter, whole_number, with_waiters};
 use crate::awaiter::Awaiter;
 use crate::begun::{Begin, Begun};
 use crate::coroutine;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, ObjCell, Ref, Signature, Visit,
-    call_method, call0,
+    Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, ObjCell, Outcome, Ref, Signature,
+    Visit, call_method, call0,
 };
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::names::names;
@@ -232,7 +233,7 @@ fn prepare(py: Python<'_>, owner: &Obj, condition: &Ref<Condition>) -> PyResult<
     Ok(lock)
 }
 
-fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+fn begin_wait(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
     let condition = owner_as::<Condition>(py, owner)?;
     let lock = prepare(py, owner, condition)?;
     let state = condition.state.clone();
@@ -248,9 +249,9 @@ fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<B
     })
 }
 
-fn begin_wait_for(py: Python<'_>, owner: &Obj, argument: Option<Obj>) -> PyResult<Begun> {
+fn begin_wait_for(py: Python<'_>, owner: &Obj, argument: &ObjCell) -> Outcome<Begun> {
     let condition = owner_as::<Condition>(py, owner)?;
-    let predicate = argument.unwrap_or_else(|| Obj::none(py));
+    let predicate = argument.take().unwrap_or_else(|| Obj::none(py));
     if let Some(result) = ask_predicate(py, &predicate)? {
         return Ok(Begun::Done(result));
     }
@@ -284,14 +285,14 @@ fn begin_wait_for(py: Python<'_>, owner: &Obj, argument: Option<Obj>) -> PyResul
     })
 }
 
-fn begin_enter(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
-    lock::begin_enter(py, &owner_as::<Condition>(py, owner)?.lock()?, None)
-}
-
 impl Acquirable for Condition {
     const ENTER: &'static str = "Condition.__aenter__";
     const EXIT: &'static str = "Condition.__aexit__";
-    const BEGIN_ENTER: Begin = begin_enter;
+    const BEGIN_ENTER: Begin = begin_none::<Lock>;
+
+    fn waited_for(slf: &Ref<Condition>) -> PyResult<Obj> {
+        slf.lock()
+    }
 
     fn is_plain(slf: &Ref<Condition>, py: Python<'_>) -> bool {
         async_with::is_plain(slf, py, &[&PUBLIC])
@@ -319,7 +320,7 @@ impl Acquirable for Condition {
 fn acquire(slf: &Ref<Condition>, py: Python<'_>) -> PyResult<Obj> {
     let lock = slf.lock()?;
     match as_plain(py, &lock) {
-        Some(_) => coroutine::create_method(py, "Lock.acquire", &lock, None, lock::begin_acquire),
+        Some(lock) => lock::acquire(lock, py),
         None => Ok(call_method(py, &lock, &names(py)?.acquire, &[])?),
     }
 }

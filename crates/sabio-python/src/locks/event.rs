@@ -1,11 +1,14 @@
 //! `sabio.Event` (asyncio: Synchronization Primitives, Event).
 
-use pyo3::prelude::*;
+use std::task::{Context, Poll};
 
-use super::{PublicClass, describe, only_parameter, owner_as, waiter, with_waiters};
-use crate::begun::Begun;
+use pyo3::prelude::*;
+use sabio_sync::Place;
+
+use super::waited::{Waited, begin_true};
+use super::{PublicClass, describe, only_parameter, waiter, with_waiters};
 use crate::coroutine;
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::waker::{is_doomed, visit_waker};
 
@@ -42,13 +45,20 @@ impl LoopBound for Event {
     }
 }
 
-fn begin_wait(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
-    let event = owner_as::<Event>(py, owner)?;
-    if event.state.is_set() {
-        return Ok(Begun::Done(true.into_obj(py)?));
+impl Waited for Event {
+    #[inline]
+    fn take(&self) -> bool {
+        self.state.is_set()
     }
-    event.binding.bind(owner)?;
-    Ok(Begun::waits_then(event.state.wait(), true.into_obj(py)?))
+
+    #[inline]
+    fn poll(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+        self.state.poll_wait(place, cx)
+    }
+
+    fn leave(&self, place: &Place) {
+        self.state.leave(place);
+    }
 }
 
 fn repr(slf: &Ref<Event>, py: Python<'_>) -> PyResult<Obj> {
@@ -63,7 +73,7 @@ fn define(table: &mut MethodTable<Event>) {
         .fast_noargs(
             c"wait",
             c"wait($self, /)\n--\n\nWait until the event is set; gives True.",
-            |slf, py| coroutine::create_method(py, "Event.wait", slf.as_obj(), None, begin_wait),
+            |slf, py| coroutine::create_method(py, "Event.wait", slf.as_obj(), None, begin_true::<Event>),
         )
         .fast_noargs(
             c"set",
@@ -108,6 +118,6 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .repr(repr)
         .build(module.py(), &Base::Object)?;
     let doc = "A flag that tasks wait for (asyncio: Event).";
-    PUBLIC.publish(module, "Event", doc, &core)?;
+    EVENT.set_public(&PUBLIC.publish(module, "Event", doc, &core)?)?;
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! `sabio.Lock` (asyncio: Synchronization Primitives, Lock).
 
+use std::task::{Context, Poll};
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use sabio_sync::NotAcquired;
+use sabio_sync::{NotAcquired, Place};
 
 use super::async_with::{self, Acquirable};
-use super::{PublicClass, describe, only_parameter, owner_as, waiter, with_waiters};
-use crate::begun::{Begin, Begun};
+use super::waited::{Waited, begin_none, begin_true};
+use super::{PublicClass, describe, only_parameter, waiter, with_waiters};
+use crate::begun::Begin;
 use crate::coroutine;
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::waker::{is_doomed, visit_waker};
 
@@ -84,37 +87,31 @@ pub(super) fn as_plain<'a>(py: Python<'a>, object: &'a Obj) -> Option<&'a Ref<Lo
     Ref::<Lock>::downcast(object.bind(py))
 }
 
-/// Acquires the lock; None when that needs waiting.
-#[inline]
-fn begin(py: Python<'_>, owner: &Obj) -> PyResult<Option<sabio_sync::AcquireLock>> {
-    let lock = owner_as::<Lock>(py, owner)?;
-    if lock.state.try_acquire() {
-        return Ok(None);
+impl Waited for Lock {
+    #[inline]
+    fn take(&self) -> bool {
+        self.state.try_acquire()
     }
-    lock.binding.bind(owner)?;
-    Ok(Some(lock.state.acquire()))
-}
 
-/// The rest of `acquire()` as a coroutine of any object that has this lock.
-pub(super) fn begin_acquire(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
-    match begin(py, owner)? {
-        None => Ok(Begun::Done(true.into_obj(py)?)),
-        Some(acquiring) => Ok(Begun::waits_then(acquiring, true.into_obj(py)?)),
+    #[inline]
+    fn poll(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+        self.state.poll_acquire(place, cx)
+    }
+
+    fn leave(&self, place: &Place) {
+        self.state.leave(place);
     }
 }
 
-/// As [`begin_acquire`], for `__aenter__`.
-pub(super) fn begin_enter(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
-    match begin(py, owner)? {
-        None => Ok(Begun::Done(Obj::none(py))),
-        Some(acquiring) => Ok(Begun::waits_then(acquiring, Obj::none(py))),
-    }
+/// `acquire()`: a coroutine.
+pub(super) fn acquire(slf: &Ref<Lock>, py: Python<'_>) -> PyResult<Obj> {
+    coroutine::create_method(py, "Lock.acquire", slf.as_obj(), None, begin_true::<Lock>)
 }
 
 impl Acquirable for Lock {
     const ENTER: &'static str = "Lock.__aenter__";
     const EXIT: &'static str = "Lock.__aexit__";
-    const BEGIN_ENTER: Begin = begin_enter;
+    const BEGIN_ENTER: Begin = begin_none::<Lock>;
 
     #[inline]
     fn is_plain(slf: &Ref<Lock>, py: Python<'_>) -> bool {
@@ -145,7 +142,7 @@ fn define(table: &mut MethodTable<Lock>) {
         .fast_noargs(
             c"acquire",
             c"acquire($self, /)\n--\n\nWait until the lock is free and take it; gives True.",
-            |slf, py| coroutine::create_method(py, "Lock.acquire", slf.as_obj(), None, begin_acquire),
+            acquire,
         )
         .fast_noargs(
             c"release",
@@ -166,6 +163,6 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .repr(repr)
         .build(module.py(), &Base::Object)?;
     let doc = "A lock for tasks, handed on in the order in which they ask for it (asyncio: Lock).";
-    PUBLIC.publish(module, "Lock", doc, &core)?;
+    LOCK.set_public(&PUBLIC.publish(module, "Lock", doc, &core)?)?;
     Ok(())
 }

@@ -10,6 +10,7 @@ mod condition;
 mod event;
 mod lock;
 mod semaphore;
+mod waited;
 mod waiter;
 
 use pyo3::exceptions::PyTypeError;

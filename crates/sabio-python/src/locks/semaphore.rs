@@ -3,14 +3,17 @@
 //! Both have the same core; one that is bounded knows its bound, and refuses to be released beyond it.
 
 use std::cell::Cell;
+use std::task::{Context, Poll};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use sabio_sync::Place;
 
 use super::async_with::{self, Acquirable};
-use super::{PublicClass, describe, only_parameter, owner_as, waiter, whole_number, with_waiters};
-use crate::begun::{Begin, Begun};
+use super::waited::{Waited, begin_none, begin_true};
+use super::{PublicClass, describe, only_parameter, waiter, whole_number, with_waiters};
+use crate::begun::Begin;
 use crate::coroutine;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
@@ -85,29 +88,6 @@ fn initialize(
     Ok(())
 }
 
-fn begin(py: Python<'_>, owner: &Obj) -> PyResult<Option<sabio_sync::AcquireSemaphore>> {
-    let semaphore = owner_as::<Semaphore>(py, owner)?;
-    if semaphore.state.try_acquire() {
-        return Ok(None);
-    }
-    semaphore.binding.bind(owner)?;
-    Ok(Some(semaphore.state.acquire()))
-}
-
-fn begin_acquire(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
-    match begin(py, owner)? {
-        None => Ok(Begun::Done(true.into_obj(py)?)),
-        Some(acquiring) => Ok(Begun::waits_then(acquiring, true.into_obj(py)?)),
-    }
-}
-
-fn begin_enter(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
-    match begin(py, owner)? {
-        None => Ok(Begun::Done(Obj::none(py))),
-        Some(acquiring) => Ok(Begun::waits_then(acquiring, Obj::none(py))),
-    }
-}
-
 #[inline]
 fn release(slf: &Ref<Semaphore>) -> PyResult<()> {
     if slf.bound.get().is_some_and(|bound| slf.state.value() >= bound) {
@@ -117,10 +97,26 @@ fn release(slf: &Ref<Semaphore>) -> PyResult<()> {
     Ok(())
 }
 
+impl Waited for Semaphore {
+    #[inline]
+    fn take(&self) -> bool {
+        self.state.try_acquire()
+    }
+
+    #[inline]
+    fn poll(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
+        self.state.poll_acquire(place, cx)
+    }
+
+    fn leave(&self, place: &Place) {
+        self.state.leave(place);
+    }
+}
+
 impl Acquirable for Semaphore {
     const ENTER: &'static str = "Semaphore.__aenter__";
     const EXIT: &'static str = "Semaphore.__aexit__";
-    const BEGIN_ENTER: Begin = begin_enter;
+    const BEGIN_ENTER: Begin = begin_none::<Semaphore>;
 
     #[inline]
     fn is_plain(slf: &Ref<Semaphore>, py: Python<'_>) -> bool {
@@ -155,7 +151,7 @@ fn define(table: &mut MethodTable<Semaphore>) {
         .fast_noargs(
             c"acquire",
             c"acquire($self, /)\n--\n\nWait until there is a permit and take it; gives True.",
-            |slf, py| coroutine::create_method(py, "Semaphore.acquire", slf.as_obj(), None, begin_acquire),
+            |slf, py| coroutine::create_method(py, "Semaphore.acquire", slf.as_obj(), None, begin_true::<Semaphore>),
         )
         .fast_noargs(
             c"release",
@@ -200,6 +196,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .build(module.py(), &Base::Object)?;
     let doc = "A number of permits, given out in the order in which tasks ask for them (asyncio: Semaphore).";
     let public = PUBLIC.publish(module, "Semaphore", doc, &core)?;
+    SEMAPHORE.set_public(&public)?;
     let doc =
         "A semaphore that can not be released more often than it was acquired (asyncio: BoundedSemaphore).";
     PUBLIC_BOUNDED.publish(module, "BoundedSemaphore", doc, &public)?;

@@ -5,6 +5,7 @@
 //! `heapq`, which survive comparisons that raise or come back. Methods that a subclass overrides are called on it.
 
 use std::cell::Cell;
+use std::task::Waker;
 
 use pyo3::exceptions::{PyIndexError, PyReferenceError};
 use pyo3::prelude::*;
@@ -13,7 +14,6 @@ use sabio_sync::Store;
 
 use super::limit::Limit;
 use super::overrides::{Method, Overrides};
-use super::pending::Pending;
 use crate::ffi::{Global, LocalQueue, NativeFunction, Obj, ObjCell, Visit, call_method};
 use crate::loop_binding::LoopBinding;
 use crate::names::names;
@@ -39,7 +39,6 @@ pub(super) struct Items {
     limit: Cell<Limit>,
     /// A weak reference to the queue: for overridden methods, and for its `repr` in errors.
     itself: ObjCell,
-    pub(super) pending: Pending,
     /// The loop of those who wait for items or room, and of those in `join()`.
     pub(super) event_loop: LoopBinding,
     pub(super) join_loop: LoopBinding,
@@ -85,7 +84,6 @@ impl Items {
             maxsize: ObjCell::new(None),
             limit: Cell::new(Limit::None),
             itself: ObjCell::new(None),
-            pending: Pending::default(),
             event_loop: LoopBinding::default(),
             join_loop: LoopBinding::default(),
         };
@@ -321,7 +319,6 @@ impl Items {
         for slot in [&self.object, &self.maxsize, &self.itself] {
             visit.slot(slot);
         }
-        self.pending.visit(visit);
         self.event_loop.visit(visit);
         self.join_loop.visit(visit);
     }
@@ -330,7 +327,6 @@ impl Items {
     pub(super) fn clear(&self) {
         drop(self.native.take_all());
         self.object.set(None);
-        self.pending.clear();
         self.event_loop.set(None);
         self.join_loop.set(None);
     }
@@ -377,8 +373,8 @@ impl Store for Items {
         self.get_slowly().map(Some)
     }
 
-    #[inline]
-    fn before_waiting(&self) -> PyResult<()> {
-        self.event_loop.bind_as(|py| self.itself(py))
+    #[inline(always)]
+    fn before_waiting(&self, waker: &Waker) -> PyResult<()> {
+        self.event_loop.bind_for(waker, |py| self.itself(py))
     }
 }

@@ -1,17 +1,18 @@
 //! The methods of queues.
 
 use std::rc::Rc;
+use std::task::{Poll, ready};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use sabio_sync::{Line, Place};
 
 use super::errors::{get_error, put_error, wait_error};
 use super::overrides::Method;
-use super::pending::Ticket;
 use super::{Queue, State};
-use crate::begun::Begun;
+use crate::begun::{Begun, Wait};
 use crate::coroutine;
-use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, call_method};
+use crate::ffi::{Args, MethodTable, Obj, ObjCell, Outcome, Ref, Signature, call_method};
 use crate::names::names;
 
 /// `put(item)`: a coroutine.
@@ -21,27 +22,31 @@ fn put(slf: &Ref<Queue>, args: Args<'_, '_>) -> PyResult<Obj> {
 }
 
 /// `put` up to the point where it would have to wait.
-fn begin_put(py: Python<'_>, owner: &Obj, item: Option<Obj>) -> PyResult<Begun> {
+fn begin_put(py: Python<'_>, owner: &Obj, item: &ObjCell) -> Outcome<Begun> {
     let state = state_of(py, owner)?;
-    let item = item.unwrap_or_else(|| Obj::none(py));
-    let none = Obj::none(py);
-    if state.store().has_room_at_once() {
-        state.put_nowait(item).map_err(put_error)?;
-        return Ok(Begun::Done(none));
+    if !state.store().has_room_at_once() {
+        return Ok(Begun::Waits(&PUT));
     }
-    let mut ticket = Ticket::new(Rc::clone(state), item);
-    Ok(Begun::waits(async move {
-        ticket.state.until_room().await.map_err(wait_error)?;
-        let Some(item) = ticket.take() else {
-            return Ok(none);
-        };
-        if ticket.state.store().overrides.has(Method::PutNowait) {
-            return put_through_python(&ticket.state, &item);
-        }
-        ticket.state.put_nowait(item).map_err(put_error)?;
-        Ok(none)
-    }))
+    let item = item.take().unwrap_or_else(|| Obj::none(py));
+    state.put_nowait(item).map_err(put_error)?;
+    Ok(Begun::Done(Obj::none(py)))
 }
+
+/// The rest of it. The item is the coroutine's until it is put.
+static PUT: Wait = Wait {
+    poll: |py, owner, item, place, cx| {
+        let state = state_of(py, owner)?;
+        ready!(state.poll_turn(Line::Putters, place, cx)).map_err(wait_error)?;
+        let item = item.take().unwrap_or_else(|| Obj::none(py));
+        if state.store().overrides.has(Method::PutNowait) {
+            call_method(py, owner, &names(py)?.put_nowait, &[&item])?;
+        } else {
+            state.put_nowait(item).map_err(put_error)?;
+        }
+        Poll::Ready(Ok(Obj::none(py)))
+    },
+    leave: |py, owner, place| leave(py, owner, Line::Putters, place),
+};
 
 /// `get()`: a coroutine.
 fn get(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
@@ -49,19 +54,33 @@ fn get(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 /// `get` up to the point where it would have to wait.
-fn begin_get(py: Python<'_>, owner: &Obj, _argument: Option<Obj>) -> PyResult<Begun> {
+fn begin_get(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
     let state = state_of(py, owner)?;
-    if state.store().has_item_at_once() {
-        return Ok(Begun::Done(state.get_nowait().map_err(get_error)?));
+    if !state.store().has_item_at_once() {
+        return Ok(Begun::Waits(&GET));
     }
-    let state = Rc::clone(state);
-    Ok(Begun::waits(async move {
-        state.until_item().await.map_err(wait_error)?;
-        if state.store().overrides.has(Method::GetNowait) {
-            return get_through_python(&state);
-        }
-        state.get_nowait().map_err(get_error)
-    }))
+    Ok(Begun::Done(state.get_nowait().map_err(get_error)?))
+}
+
+/// The rest of it.
+static GET: Wait = Wait {
+    poll: |py, owner, _argument, place, cx| {
+        let state = state_of(py, owner)?;
+        ready!(state.poll_turn(Line::Getters, place, cx)).map_err(wait_error)?;
+        Poll::Ready(if state.store().overrides.has(Method::GetNowait) {
+            call_method(py, owner, &names(py)?.get_nowait, &[])
+        } else {
+            Ok(state.get_nowait().map_err(get_error)?)
+        })
+    },
+    leave: |py, owner, place| leave(py, owner, Line::Getters, place),
+};
+
+/// A coroutine that waited in a line of the queue will not go on.
+fn leave(py: Python<'_>, owner: &Obj, line: Line, place: &Place) {
+    if let Ok(state) = state_of(py, owner) {
+        state.leave(line, place);
+    }
 }
 
 /// The state of the queue whose coroutine it is.
@@ -71,24 +90,6 @@ fn state_of<'a>(py: Python<'a>, owner: &'a Obj) -> PyResult<&'a Rc<State>> {
         Some(queue) => Ok(&queue.state),
         None => Err(PyTypeError::new_err("not a queue of sabio's")),
     }
-}
-
-/// Calls the `put_nowait` of a subclass.
-#[cold]
-fn put_through_python(state: &State, item: &Obj) -> PyResult<Obj> {
-    Python::attach(|py| {
-        let itself = state.store().itself(py)?;
-        Ok(call_method(py, &itself, &names(py)?.put_nowait, &[item])?)
-    })
-}
-
-/// Calls the `get_nowait` of a subclass.
-#[cold]
-fn get_through_python(state: &State) -> PyResult<Obj> {
-    Python::attach(|py| {
-        let itself = state.store().itself(py)?;
-        Ok(call_method(py, &itself, &names(py)?.get_nowait, &[])?)
-    })
 }
 
 fn put_nowait(slf: &Ref<Queue>, args: Args<'_, '_>) -> PyResult<()> {

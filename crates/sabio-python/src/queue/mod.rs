@@ -2,11 +2,10 @@
 //!
 //! One native class is under all three; what tells them apart is how [`Items`] keeps the items. The waiting, and the
 //! rules of it, are in `sabio_sync`. What is here: `methods` for what Python calls, `items` for what holds the items
-//! and for methods that a subclass overrides, `attributes` for what may be looked at, `pending` for the items of
-//! puts that wait, `binding` for the loop that a queue belongs to, `errors` for the exceptions.
+//! and for methods that a subclass overrides, `attributes` for what may be looked at, `errors` for the exceptions.
 //!
-//! Invariant: the Rust futures of `put`, `get` and `join` hold the state behind the object, never the object: their
-//! coroutines own it, and the garbage collector sees everything through the two.
+//! Invariant: the coroutines of `put` and `get` own the queue and the item, and that of `join` the queue, so that the
+//! garbage collector sees everything; a Rust future holds only the state behind the object.
 
 mod attributes;
 mod errors;
@@ -14,7 +13,6 @@ mod items;
 mod limit;
 mod methods;
 mod overrides;
-mod pending;
 
 use std::rc::Rc;
 
@@ -182,6 +180,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         "A Queue that gives the smallest item first.",
     )?;
     overrides::init(&[&queue, &lifo, &priority])?;
+    QUEUE.set_public(&queue)?;
     CLASSES.set(
         py,
         Classes {

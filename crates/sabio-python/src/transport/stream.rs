@@ -24,9 +24,7 @@ use super::tls::TlsProtocol;
 use super::{Source, close, extra, flow, read, write};
 use crate::event_loop::Loop;
 use crate::event_loop::server::Server;
-use crate::ffi::{
-    Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Slot, Visit, own_methods,
-};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Slot, Visit};
 use crate::names::Name;
 use crate::os_error::os_error;
 use crate::stream::StreamReaderProtocol;
