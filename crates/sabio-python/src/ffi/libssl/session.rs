@@ -105,6 +105,26 @@ impl Session {
         self.with_wire(|wire| wire.keep(data)).is_some()
     }
 
+    /// Gives what was received for the length of `body`, without a copy; what is not read meanwhile is copied at the end.
+    /// None if libssl is at work.
+    #[inline]
+    pub(crate) fn feed_for<R>(&self, data: &[u8], body: impl FnOnce() -> R) -> Option<R> {
+        struct Settle<'a>(&'a Session);
+
+        impl Drop for Settle<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                // SAFETY: as in `with_wire`: whatever call libssl was in has returned or has unwound.
+                unsafe { wire::wire(self.0.functions, self.0.bio.as_ptr()) }.settle();
+            }
+        }
+
+        // SAFETY: `data` is borrowed until the guard has settled.
+        self.with_wire(|wire| unsafe { wire.lend(data) })?;
+        let _settle = Settle(self);
+        Some(body())
+    }
+
     /// How many bytes were received that libssl has not looked at yet.
     pub(crate) fn waiting(&self) -> usize {
         self.with_wire(|wire| wire.waiting()).unwrap_or(0)

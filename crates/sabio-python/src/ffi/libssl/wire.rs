@@ -1,7 +1,8 @@
 //! The BIO of a session: libssl reads what was received and writes what is to be sent, in memory of ours.
 //!
-//! What is received is kept until libssl has read it, and what libssl writes until it is taken away as a whole. Either
-//! memory is given back as soon as it is empty, so that an idle connection holds none.
+//! What is received is *lent* for the length of a call and decrypted from where it lies; only what libssl leaves of it is
+//! kept. What libssl writes is kept until it is taken away as a whole. Either memory is given back as soon as it is empty,
+//! so that an idle connection holds none.
 //!
 //! A [`Wire`] belongs to its BIO, which the `SSL` and the [`Session`](super::Session) own together, and is freed with it.
 //! It is touched by the callbacks below, which libssl calls on the thread that called it, and by the session between
@@ -22,9 +23,11 @@ const BIO_CTRL_WPENDING: c_int = 13;
 
 /// What libssl reads and writes.
 pub(super) struct Wire {
-    /// Received and not read yet, from `start` on.
+    /// Received and not read yet: first what is kept, from `start` on, then what is lent.
     kept: Vec<u8>,
     start: usize,
+    lent: *const u8,
+    lent_size: usize,
     /// Written and not taken yet.
     written: Vec<u8>,
 }
@@ -34,24 +37,44 @@ impl Wire {
         Wire {
             kept: Vec::new(),
             start: 0,
+            lent: std::ptr::null(),
+            lent_size: 0,
             written: Vec::new(),
         }
     }
 
     /// Copies what was received.
     pub(super) fn keep(&mut self, data: &[u8]) {
-        self.compact();
+        self.kept.drain(..self.start);
+        self.start = 0;
         self.kept.extend_from_slice(data);
     }
 
-    fn compact(&mut self) {
-        self.kept.drain(..self.start);
-        self.start = 0;
+    /// Lends what was received to libssl. Nothing else is lent.
+    ///
+    /// # Safety
+    /// The memory stays as it is until `settle` is called.
+    pub(super) unsafe fn lend(&mut self, data: &[u8]) {
+        self.lent = data.as_ptr();
+        self.lent_size = data.len();
+    }
+
+    /// Ends the loan: what libssl has not read is kept.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        let size = std::mem::take(&mut self.lent_size);
+        if size > 0 {
+            // SAFETY: `lend` was called with so many bytes from here on, which stay until now.
+            let rest = unsafe { std::slice::from_raw_parts(self.lent, size) };
+            self.keep(rest);
+        }
+        self.lent = std::ptr::null();
     }
 
     /// How many bytes were received and not read yet.
+    #[inline]
     pub(super) fn waiting(&self) -> usize {
-        self.kept.len() - self.start
+        self.kept.len() - self.start + self.lent_size
     }
 
     pub(super) fn written(&mut self) -> &mut Vec<u8> {
@@ -64,7 +87,17 @@ impl Wire {
     /// `size` bytes can be written at `target`.
     #[inline]
     unsafe fn read(&mut self, target: *mut u8, size: usize) -> usize {
-        let kept = self.waiting();
+        let kept = self.kept.len() - self.start;
+        if kept == 0 {
+            let count = size.min(self.lent_size);
+            // SAFETY: so many bytes are lent, and there is room for so many.
+            unsafe {
+                std::ptr::copy_nonoverlapping(self.lent, target, count);
+                self.lent = self.lent.add(count);
+            }
+            self.lent_size -= count;
+            return count;
+        }
         let count = size.min(kept);
         // SAFETY: so many bytes are in the vector from `start` on, and there is room for so many.
         unsafe { std::ptr::copy_nonoverlapping(self.kept.as_ptr().add(self.start), target, count) };

@@ -6,6 +6,8 @@
 //! with a message callback, a key log or authentication after the handshake read and write through the object, too:
 //! `_ssl` keeps the exceptions of these callbacks until the object's own method returns.
 
+use std::cell::Cell;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -17,6 +19,14 @@ use crate::names::names;
 
 /// The most that one record holds, in bytes (RFC 8446, section 5.1).
 const RECORD: usize = 16 * 1024;
+
+/// The most memory that is kept for what the next connection sends, in bytes.
+const MOST_SPARE: usize = 256 * 1024;
+
+thread_local! {
+    /// Memory for what is to be sent, which goes from one connection to the next: idle ones have none.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// See the module's notes.
 pub(crate) struct Direct {
@@ -70,6 +80,20 @@ impl Direct {
         })
     }
 
+    /// Has what was received decrypted by `body` from where it lies; what is left of it is copied.
+    ///
+    /// # Errors
+    /// RuntimeError in the middle of a call.
+    #[inline]
+    pub(super) fn receive<R>(&self, wire: &[u8], body: impl FnOnce() -> R) -> PyResult<R> {
+        if self.through_object {
+            // Callbacks may run between two records.
+            self.feed(wire)?;
+            return Ok(body());
+        }
+        self.session.feed_for(wire, body).ok_or_else(entered_twice)
+    }
+
     pub(super) fn read(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<Read> {
         if !self.through_object {
             match self.session.read(py, into) {
@@ -93,6 +117,11 @@ impl Direct {
     }
 
     pub(super) fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<Write> {
+        self.session.with_outgoing(|outgoing| {
+            if outgoing.capacity() == 0 {
+                *outgoing = SPARE.take();
+            }
+        });
         let mut written = 0;
         for record in data.chunks(RECORD) {
             let count = match self.write_record(py, record) {
@@ -142,7 +171,11 @@ impl Direct {
         self.session.with_outgoing(|outgoing| {
             if !outgoing.is_empty() {
                 take(Outgoing::Memory(outgoing));
-                *outgoing = Vec::new();
+                let mut memory = std::mem::take(outgoing);
+                memory.clear();
+                if memory.capacity() <= MOST_SPARE {
+                    SPARE.set(memory);
+                }
             }
         });
     }

@@ -190,6 +190,10 @@ impl Engine {
             let stop = self.read_all(py, into, &mut filled);
             return (filled, stop);
         }
+        if let Engine::Direct(engine) = self {
+            let received = engine.receive(wire, || self.read_all(py, into, &mut filled));
+            return (filled, received.unwrap_or_else(Stop::Failed));
+        }
         let mut stop = Stop::Blocked;
         for piece in wire.chunks(FED_AT_ONCE) {
             if let Err(error) = self.feed(py, piece) {
