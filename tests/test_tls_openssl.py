@@ -141,7 +141,11 @@ async def test_keys_are_changed_in_the_middle():
     async with serving(Answering) as served:
         arguments = client_arguments(served.address, "-tls1_3")
         with interactive(arguments) as client:
-            for line, answer in ((b"first\n", b"FIRST\n"), (b"K\n", b"KEYUPDATE"), (b"second\n", b"SECOND\n")):
+            for line, answer in (
+                (b"first\n", b"FIRST\n"),
+                (b"K\n", b"KEYUPDATE"),
+                (b"second\n", b"SECOND\n"),
+            ):
                 client.say(line)
                 assert answer in await in_thread(client.wait_for, answer)
             # Another one, whose answer is not asked for.
@@ -197,6 +201,8 @@ async def test_s_server_answers(version):
             transport.write(word + b"\n")
             answer = await protocol.receive(got + len(word) + 1)
             assert bytes(answer[got:]) == word[::-1] + b"\n"
-        assert transport.get_extra_info("cipher")[1] == version[1:].upper().replace("TLS", "TLSv").replace("_", ".")
+        assert transport.get_extra_info("cipher")[1] == version[1:].upper().replace("TLS", "TLSv").replace(
+            "_", "."
+        )
         transport.close()
         assert await protocol.lost is None
