@@ -79,14 +79,14 @@ def test_star_import_brings_what_that_of_asyncio_brings(sabio: Any) -> None:
 def test_modules_of_asyncio_can_be_imported_from_sabio() -> None:
     assert lines(
         """
-import sabio.subprocess
+import sabio.exceptions, sabio.subprocess
 from sabio import locks
 from sabio.exceptions import CancelledError
 from sabio.tasks import FIRST_COMPLETED, gather, sleep
 import sabio.tasks as tasks
 import sabio.events, sabio.futures
 import asyncio
-print(sabio.subprocess is asyncio.subprocess, sabio.subprocess.PIPE == asyncio.subprocess.PIPE)
+print(sabio.exceptions is asyncio.exceptions, sabio.subprocess.PIPE == asyncio.subprocess.PIPE)
 print(CancelledError is asyncio.CancelledError, FIRST_COMPLETED)
 print(sleep is sabio.sleep, tasks is sabio.tasks, tasks.sleep is sleep, gather is sabio.gather)
 print(sabio.futures.Future is sabio.Future, sabio.futures.isfuture is asyncio.isfuture)

@@ -36,8 +36,6 @@ from asyncio import base_subprocess as base_subprocess
 from asyncio import base_tasks as base_tasks
 from asyncio import constants as constants
 from asyncio import coroutines as coroutines
-from asyncio import create_subprocess_exec as create_subprocess_exec
-from asyncio import create_subprocess_shell as create_subprocess_shell
 from asyncio import current_task as current_task
 from asyncio import ensure_future as ensure_future
 from asyncio import events as events
@@ -112,6 +110,8 @@ from sabio._sabio import Timeout as Timeout
 from sabio._sabio import TimerHandle as TimerHandle
 from sabio._sabio import __version__ as __version__
 from sabio._sabio import as_completed as as_completed
+from sabio._sabio import create_subprocess_exec as create_subprocess_exec
+from sabio._sabio import create_subprocess_shell as create_subprocess_shell
 from sabio._sabio import create_task as create_task
 from sabio._sabio import open_connection as open_connection
 from sabio._sabio import open_unix_connection as open_unix_connection

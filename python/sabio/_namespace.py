@@ -23,7 +23,7 @@ _WITH_NATIVE_PARTS = NATIVE.keys() | SABIO_ONLY.keys()
 
 def fill(namespace: dict[str, Any]) -> None:
     """Put asyncio's names into the package's namespace, and its modules into `sys.modules`. What is there stays."""
-    native = {name: found for module in _WITH_NATIVE_PARTS for name, found in _native_parts(module).items()}
+    native = {name: found for module in _WITH_NATIVE_PARTS for name, found in _public_parts(module).items()}
     for name, value in list(vars(asyncio).items()):
         if isinstance(value, ModuleType):
             # That asyncio imports other modules is not part of its interface.
@@ -39,7 +39,7 @@ def public_names() -> Iterator[str]:
     """The names that `from asyncio import *` brings, and those of native objects that this version does not know."""
     yield from asyncio.__all__
     for module in sorted(_WITH_NATIVE_PARTS):
-        yield from (name for name in _native_parts(module) if name not in asyncio.__all__)
+        yield from (name for name in _public_parts(module) if name not in asyncio.__all__)
 
 
 def get(name: str) -> Any:
@@ -55,6 +55,13 @@ def get(name: str) -> Any:
 
 def _native_parts(module: str) -> dict[str, Any]:
     return {**SABIO_ONLY.get(module, {}), **NATIVE.get(module, {})}
+
+
+def _public_parts(module: str) -> dict[str, Any]:
+    """Those that the package has as well: not what asyncio keeps in the module alone (`subprocess.Process`)."""
+    original = vars(vars(asyncio)[module])
+    parts = _native_parts(module).items()
+    return {name: native for name, native in parts if name not in original or hasattr(asyncio, name)}
 
 
 def _module(name: str, original: ModuleType) -> ModuleType:

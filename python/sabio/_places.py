@@ -57,6 +57,12 @@ NATIVE: Places = {
         "start_server": _sabio.start_server,
         "start_unix_server": _sabio.start_unix_server,
     },
+    "subprocess": {
+        "Process": _sabio.Process,
+        "SubprocessStreamProtocol": _sabio.SubprocessStreamProtocol,
+        "create_subprocess_exec": _sabio.create_subprocess_exec,
+        "create_subprocess_shell": _sabio.create_subprocess_shell,
+    },
     "timeouts": {
         "Timeout": _sabio.Timeout,
         "timeout": _sabio.timeout,

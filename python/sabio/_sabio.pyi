@@ -49,6 +49,7 @@ from typing import (
 from _typeshed import (
     FileDescriptorLike,
     ReadableBuffer,
+    StrOrBytesPath,
     StrPath,
     SupportsRichComparisonT,
     WriteableBuffer,
@@ -68,6 +69,7 @@ __all__ = [
     "Lock",
     "Loop",
     "PriorityQueue",
+    "Process",
     "ProcessTransport",
     "Queue",
     "QueueShutDown",
@@ -77,6 +79,7 @@ __all__ = [
     "StreamReader",
     "StreamReaderProtocol",
     "StreamWriter",
+    "SubprocessStreamProtocol",
     "TCPTransport",
     "TLSTransport",
     "Task",
@@ -87,6 +90,8 @@ __all__ = [
     "WritePipeTransport",
     "__version__",
     "as_completed",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
     "create_task",
     "ensure_future",
     "gather",
@@ -403,6 +408,29 @@ class StreamReaderProtocol(asyncio.StreamReaderProtocol):
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
 
+class SubprocessStreamProtocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Stands between a process and its streams (asyncio: Subprocesses)."""
+
+class Process(asyncio.subprocess.Process):
+    """A process with streams (asyncio: Subprocesses)."""
+
+def create_subprocess_exec(
+    program: StrOrBytesPath,
+    *args: StrOrBytesPath,
+    stdin: int | IO[Any] | None = None,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+    limit: float = 65536,
+    **kwds: Any,
+) -> _Coro[Process]: ...
+def create_subprocess_shell(
+    cmd: str | bytes,
+    stdin: int | IO[Any] | None = None,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+    limit: float = 65536,
+    **kwds: Any,
+) -> _Coro[Process]: ...
 def open_connection(
     host: str | None = None, port: int | str | None = None, *, limit: float = 65536, **kwds: Any
 ) -> _Coro[tuple[StreamReader, StreamWriter]]: ...

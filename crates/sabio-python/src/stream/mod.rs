@@ -3,7 +3,8 @@
 //! `reader` is the state of a `StreamReader`, over `buffer` (what is unread) and `wait` (who waits for it); `read` holds
 //! the operations, `reading` the methods around them and `stream_reader` the rest of the class. `flow` is what pauses
 //! writers, `protocol` the `StreamReaderProtocol` between a transport and a reader, `connected` what happens when a
-//! server gets a connection, `writer` the `StreamWriter`, and `open` makes pairs of them.
+//! server gets a connection, `writer` the `StreamWriter`, and `open` makes pairs of them. `subprocess` is the protocol whose
+//! streams are those of a process, and `process` the `Process` around them.
 //!
 //! A transport of ours puts what it receives straight into the reader of a `StreamReaderProtocol`
 //! (`StreamReaderProtocol::receiver`); any other transport calls `data_received()`, and everything else is the same.
@@ -17,11 +18,13 @@ mod errors;
 mod flow;
 mod open;
 mod parameters;
+mod process;
 mod protocol;
 mod read;
 mod reader;
 mod reading;
 mod stream_reader;
+mod subprocess;
 mod wait;
 mod writer;
 
@@ -32,6 +35,7 @@ use crate::ffi::{Global, Obj, own_methods};
 
 pub(crate) use protocol::StreamReaderProtocol;
 pub(crate) use reader::Reader;
+pub(crate) use subprocess::SubprocessStreamProtocol;
 
 /// Whether the class of `object` is that very class, so that nobody has overridden anything.
 #[inline]
@@ -49,11 +53,23 @@ fn public_class(
     core: &Bound<'_, PyType>,
     doc: &str,
 ) -> PyResult<()> {
+    public_class_of(module, cell, ("asyncio.streams", name), core, doc)
+}
+
+/// The class of a module of asyncio, `place`, with `core` before it.
+fn public_class_of(
+    module: &Bound<'_, PyModule>,
+    cell: &Global<Obj>,
+    place: (&str, &str),
+    core: &Bound<'_, PyType>,
+    doc: &str,
+) -> PyResult<()> {
+    let (original, name) = place;
     let py = module.py();
     let namespace = PyDict::new(py);
     namespace.set_item("__module__", "sabio")?;
     namespace.set_item("__doc__", doc)?;
-    let base = py.import("asyncio.streams")?.getattr(name)?;
+    let base = py.import(original)?.getattr(name)?;
     let class = py
         .get_type::<PyType>()
         .call1((name, (core, base), namespace))?
@@ -88,5 +104,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     stream_reader::init(module)?;
     protocol::init(module)?;
     writer::init(module)?;
+    subprocess::init(module)?;
+    process::init(module)?;
     open::init(module)
 }

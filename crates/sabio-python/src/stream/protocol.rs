@@ -214,7 +214,7 @@ fn replace_transport(slf: &Ref<StreamReaderProtocol>, transport: &Bound<'_, PyAn
 }
 
 /// `reader.feed_eof()`.
-fn feed_eof(py: Python<'_>, reader: &Obj) -> PyResult<()> {
+pub(super) fn feed_eof(py: Python<'_>, reader: &Obj) -> PyResult<()> {
     match StreamReader::exact(reader.bind(py)) {
         Some(exact) => exact.state().feed_eof(py),
         None => reader.bind(py).call_method0("feed_eof").map(drop),
@@ -222,7 +222,7 @@ fn feed_eof(py: Python<'_>, reader: &Obj) -> PyResult<()> {
 }
 
 /// `reader.set_exception(exception)`.
-fn set_exception(py: Python<'_>, reader: &Obj, exception: &Obj) -> PyResult<()> {
+pub(super) fn set_exception(py: Python<'_>, reader: &Obj, exception: &Obj) -> PyResult<()> {
     match StreamReader::exact(reader.bind(py)) {
         Some(exact) => exact.state().set_exception(py, exception),
         None => call_method(py, reader, &names(py)?.set_exception, &[exception])
@@ -252,7 +252,7 @@ fn connection_lost(slf: &Ref<StreamReaderProtocol>, exception: &Bound<'_, PyAny>
 }
 
 /// Ends the future that says that the connection is lost.
-fn end(py: Python<'_>, closed: &Obj, exception: Option<&Obj>) -> PyResult<()> {
+pub(super) fn end(py: Python<'_>, closed: &Obj, exception: Option<&Obj>) -> PyResult<()> {
     if outcome::is_done(py, closed)? {
         return Ok(());
     }
@@ -318,17 +318,14 @@ fn resume_writing(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<(
     log_debug(slf, py, "%r resumes writing")
 }
 
-fn drain_helper(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<Obj> {
-    let flow = Rc::clone(&slf.flow);
-    create_for(
-        py,
-        "FlowControlMixin._drain_helper",
-        slf.as_obj().clone(),
-        async move {
-            flow.drained().await?;
-            Ok(Python::attach(Obj::none))
-        },
-    )
+/// `_drain_helper()` of a protocol.
+pub(super) fn drain_helper_of(py: Python<'_>, protocol: &Obj, flow: &Rc<Flow>) -> PyResult<Obj> {
+    let flow = Rc::clone(flow);
+    let owner = protocol.clone();
+    create_for(py, "FlowControlMixin._drain_helper", owner, async move {
+        flow.drained().await?;
+        Ok(Python::attach(Obj::none))
+    })
 }
 
 fn define_callbacks(table: &mut MethodTable<StreamReaderProtocol>) {
@@ -366,7 +363,7 @@ fn define_callbacks(table: &mut MethodTable<StreamReaderProtocol>) {
         .noargs(
             c"_drain_helper",
             c"_drain_helper($self, /)\n--\n\nWait while writing is paused. A coroutine.",
-            drain_helper,
+            |slf, py| drain_helper_of(py, slf.as_obj(), &slf.flow),
         )
         .method(
             c"_get_close_waiter",

@@ -10,7 +10,8 @@ use sabio_sync::yield_now;
 use super::flow::Flow;
 use super::protocol::StreamReaderProtocol;
 use super::stream_reader::StreamReader;
-use super::{This, parameters, public_class};
+use super::subprocess::SubprocessStreamProtocol;
+use super::{This, is_exactly, parameters, public_class};
 use crate::coroutine::{create_for, create_with_for};
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Signature, Visit,
@@ -99,7 +100,11 @@ impl Writer {
     /// What pauses it, if its protocol is exactly ours.
     fn flow(&self, py: Python<'_>) -> Option<Rc<Flow>> {
         let protocol = self.protocol.get()?;
-        StreamReaderProtocol::exact(protocol.bind(py)).map(|protocol| Rc::clone(protocol.flow()))
+        let protocol = protocol.bind(py);
+        if let Some(exact) = StreamReaderProtocol::exact(protocol) {
+            return Some(Rc::clone(exact.flow()));
+        }
+        SubprocessStreamProtocol::exact(protocol).map(|exact| Rc::clone(exact.flow()))
     }
 }
 
@@ -116,6 +121,17 @@ impl StreamWriter {
         let writer = Ref::create_as(class, StreamWriter::default())?;
         writer.begin([transport, protocol, reader, event_loop].map(|object| object.bind(py)));
         Ok(writer)
+    }
+
+    /// Waits as `drain()` does; None for a writer, or a protocol, of which somebody may have overridden anything.
+    pub(super) fn drained(writer: &Bound<'_, PyAny>) -> Option<impl Future<Output = PyResult<()>> + use<>> {
+        let exact = Ref::<StreamWriter>::downcast(writer).filter(|_| is_exactly(&CLASS, writer))?;
+        let flow = exact.writer.flow(writer.py())?;
+        let writer = Rc::clone(&exact.writer);
+        Some(async move {
+            before_drain(&writer).await?;
+            flow.drained().await
+        })
     }
 
     fn begin(&self, parts: [&Bound<'_, PyAny>; 4]) {

@@ -17,6 +17,7 @@ mod transport;
 use pyo3::prelude::*;
 
 pub(crate) use exit::ready;
+pub(crate) use pipe_protocol::PipeProtocol;
 pub(crate) use spawn::{Running, Start, begin, give_up, spawn};
 pub(crate) use transport::ProcessTransport;
 

@@ -3,6 +3,7 @@
 //! It stays the pipe's entry in its transport after the pipe is closed, so that `get_pipe_transport()` still gives it.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -13,6 +14,7 @@ use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method,
 };
 use crate::names::{Name, names};
+use crate::stream::{Reader, SubprocessStreamProtocol};
 
 /// The data of the protocol.
 pub(crate) struct PipeProtocol {
@@ -80,6 +82,14 @@ impl PipeProtocol {
     /// Whether the pipe is closed.
     pub(super) fn is_disconnected(&self) -> bool {
         self.disconnected.get()
+    }
+
+    /// The reader that the pipe may put data into, instead of calling `data_received()`.
+    #[inline]
+    pub(crate) fn receiver(&self, py: Python<'_>) -> Option<Rc<Reader>> {
+        let process = self.process.get().filter(|process| process.has_begun())?;
+        let protocol = process.protocol()?;
+        SubprocessStreamProtocol::exact(protocol.bind(py))?.receiver(self.fd)
     }
 
     /// Calls a method of the protocol of the process.

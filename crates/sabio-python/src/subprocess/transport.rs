@@ -128,6 +128,16 @@ impl ProcessTransport {
         self.ending.returncode.get()
     }
 
+    /// The transport of a pipe.
+    pub(crate) fn pipe_transport(&self, fd: usize) -> Option<Obj> {
+        self.pipes.get(fd)?.get()?.pipe()
+    }
+
+    /// Whether its loop is in debug mode.
+    pub(crate) fn is_logging(&self) -> bool {
+        self.event_loop.get().is_some_and(|event_loop| event_loop.debug())
+    }
+
     /// Whether `connection_made` was called.
     #[inline]
     pub(super) fn has_begun(&self) -> bool {
@@ -249,7 +259,7 @@ impl Ref<ProcessTransport> {
         if !is_running {
             return Ok(());
         }
-        if self.event_loop.get().is_some_and(|event_loop| event_loop.debug()) {
+        if self.is_logging() {
             let logger = asyncio(py)?.logger.bind(py);
             logger.call_method1("warning", ("Close running child process: kill %r", self.bind(py)))?;
         }
@@ -307,8 +317,7 @@ impl Ref<ProcessTransport> {
 }
 
 fn pipe_of(slf: &Ref<ProcessTransport>, fd: &Bound<'_, PyAny>) -> Option<Obj> {
-    let fd: usize = fd.extract().ok()?;
-    slf.pipes.get(fd)?.get()?.pipe()
+    slf.pipe_transport(fd.extract().ok()?)
 }
 
 /// `_pipes`: number -> protocol.

@@ -19,6 +19,7 @@ use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj,
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::stream::{Reader, StreamReaderProtocol};
+use crate::subprocess::PipeProtocol;
 use crate::transport::channel::PipeChannel;
 use crate::transport::receive::{LARGE, MAX_SIZE, receive_bytes, receive_for_reader};
 use crate::transport::shared::{self, Shared, Transport, finalize, log_debug, watch};
@@ -46,6 +47,8 @@ enum Delivery {
     Data,
     /// It is put into the protocol's `StreamReader`, if that takes it.
     Reader,
+    /// It is put into the reader of the process whose pipe it is, if there is one that takes it.
+    Process,
 }
 
 static READ_PIPE: ClassCell = ClassCell::new();
@@ -149,6 +152,8 @@ impl ReadPipe {
         self.delivery
             .set(if StreamReaderProtocol::exact(protocol).is_some() {
                 Delivery::Reader
+            } else if Ref::<PipeProtocol>::downcast(protocol).is_some() {
+                Delivery::Process
             } else {
                 Delivery::Data
             });
@@ -176,6 +181,9 @@ pub(crate) fn readable(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loo
     let receiver = match slf.delivery.get() {
         Delivery::Data => None,
         Delivery::Reader => StreamReaderProtocol::exact(protocol.bind(py)).and_then(|exact| exact.receiver()),
+        Delivery::Process => {
+            Ref::<PipeProtocol>::downcast(protocol.bind(py)).and_then(|own| own.receiver(py))
+        }
     };
     let read = match &receiver {
         Some(reader) => read_for_reader(slf, py, event_loop, reader),
