@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use super::functions::{Bio, Functions, Ssl};
 use super::library::Library;
 use super::wire::{self, Wire};
-use crate::ffi::Obj;
+use crate::ffi::{Obj, Room};
 
 const SSL_ERROR_WANT_READ: c_int = 2;
 const SSL_ERROR_WANT_WRITE: c_int = 3;
@@ -139,15 +139,8 @@ impl Session {
 
     /// Reads decrypted data: at most what fits, at most one record (16 KiB).
     #[inline]
-    pub(crate) fn read(&self, py: Python<'_>, memory: &mut [u8]) -> Step {
-        // SAFETY: the slice is ours to write.
-        unsafe { self.read_to(py, memory.as_mut_ptr(), memory.len()) }
-    }
-
-    /// # Safety
-    /// `size` bytes can be written at `target`.
-    #[inline]
-    unsafe fn read_to(&self, _py: Python<'_>, target: *mut u8, size: usize) -> Step {
+    pub(crate) fn read(&self, _py: Python<'_>, room: &mut Room<'_>) -> Step {
+        let (target, size) = (room.as_mut_ptr(), room.len());
         let mut count = 0;
         self.step(|functions, ssl| {
             // SAFETY: the GIL is held; the SSL is alive, there is room at the target, `count` takes how much was written.

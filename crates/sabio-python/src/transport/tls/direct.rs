@@ -14,7 +14,7 @@ use pyo3::types::PyBytes;
 
 use super::engine::{Outgoing, Progress, Read, Write};
 use super::portable::{end_or_error, unless_blocked};
-use crate::ffi::{IntoObj, Library, Obj, Session, Step, Visit, bytes_from_slice, call_method};
+use crate::ffi::{IntoObj, Library, Obj, Room, Session, Step, Visit, bytes_from_slice, call_method};
 use crate::names::names;
 
 /// The most that one record holds, in bytes (RFC 8446, section 5.1).
@@ -94,7 +94,7 @@ impl Direct {
         self.session.feed_for(wire, body).ok_or_else(entered_twice)
     }
 
-    pub(super) fn read(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<Read> {
+    pub(super) fn read(&self, py: Python<'_>, into: &mut Room<'_>) -> PyResult<Read> {
         if !self.through_object {
             match self.session.read(py, into) {
                 Step::Done(count) => return Ok(Read::Data(count)),
@@ -109,11 +109,10 @@ impl Direct {
             Err(error) => return end_or_error(py, error),
         };
         let data = data.bind(py).cast::<PyBytes>()?.as_bytes();
-        let Some(target) = into.get_mut(..data.len()).filter(|target| !target.is_empty()) else {
+        if data.is_empty() {
             return Ok(Read::CloseNotify);
-        };
-        target.copy_from_slice(data);
-        Ok(Read::Data(data.len()))
+        }
+        Ok(Read::Data(into.put(data)))
     }
 
     pub(super) fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<Write> {

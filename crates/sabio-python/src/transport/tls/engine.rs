@@ -15,7 +15,7 @@ use pyo3::types::PyBytes;
 
 use super::direct::Direct;
 use super::portable::Portable;
-use crate::ffi::{Library, Obj, Signature, Visit, add_function};
+use crate::ffi::{Library, Obj, Room, Signature, Visit, add_function};
 
 /// The environment variable that forces an engine.
 const FORCED: &str = "SABIO_TLS_ENGINE";
@@ -175,7 +175,7 @@ impl Engine {
     ///
     /// # Errors
     /// `ssl.SSLError` as `SSLObject.read()` raises it.
-    pub(crate) fn read(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<Read> {
+    pub(crate) fn read(&self, py: Python<'_>, into: &mut Room<'_>) -> PyResult<Read> {
         match self {
             Engine::Direct(engine) => engine.read(py, into),
             Engine::Portable(engine) => engine.read(py, into),
@@ -184,14 +184,14 @@ impl Engine {
 
     /// Takes bytes that the peer has sent, all of them, and decrypts as much as there is room for: how many bytes there
     /// are in `into` now, and why there are no more. Data that came before an error is given with it.
-    pub(crate) fn decrypt(&self, py: Python<'_>, wire: &[u8], into: &mut [u8]) -> (usize, Stop) {
+    pub(crate) fn decrypt(&self, py: Python<'_>, wire: &[u8], mut into: Room<'_>) -> (usize, Stop) {
         let mut filled = 0;
         if wire.is_empty() {
-            let stop = self.read_all(py, into, &mut filled);
+            let stop = self.read_all(py, &mut into, &mut filled);
             return (filled, stop);
         }
         if let Engine::Direct(engine) = self {
-            let received = engine.receive(wire, || self.read_all(py, into, &mut filled));
+            let received = engine.receive(wire, || self.read_all(py, &mut into, &mut filled));
             return (filled, received.unwrap_or_else(Stop::Failed));
         }
         let mut stop = Stop::Blocked;
@@ -200,19 +200,19 @@ impl Engine {
                 return (filled, Stop::Failed(error));
             }
             if matches!(stop, Stop::Blocked) {
-                stop = self.read_all(py, into, &mut filled);
+                stop = self.read_all(py, &mut into, &mut filled);
             }
         }
         (filled, stop)
     }
 
     /// Reads until there is nothing to read or no room.
-    fn read_all(&self, py: Python<'_>, into: &mut [u8], filled: &mut usize) -> Stop {
+    fn read_all(&self, py: Python<'_>, into: &mut Room<'_>, filled: &mut usize) -> Stop {
         loop {
             if *filled == into.len() {
                 return Stop::Full;
             }
-            match self.read(py, &mut into[*filled..]) {
+            match self.read(py, &mut into.after(*filled)) {
                 Ok(Read::Data(count)) => {
                     *filled += count;
                     // A record was read whole, and another has not begun: no need to be told so.

@@ -6,7 +6,7 @@ use pyo3::types::PyBytes;
 
 use super::engine::{Outgoing, Progress, Read, Write};
 use super::module::ssl_module;
-use crate::ffi::{IntoObj, Obj, Visit, bytes_from_slice, call_method};
+use crate::ffi::{IntoObj, Obj, Room, Visit, bytes_from_slice, call_method};
 use crate::names::names;
 
 /// The most that one record holds, in bytes (RFC 8446, section 5.1).
@@ -64,7 +64,7 @@ impl Portable {
         })
     }
 
-    pub(super) fn read(&self, py: Python<'_>, into: &mut [u8]) -> PyResult<Read> {
+    pub(super) fn read(&self, py: Python<'_>, into: &mut Room<'_>) -> PyResult<Read> {
         let size = into.len().min(RECORD).into_obj(py)?;
         let called = call_method(py, &self.object, &names(py)?.read, &[&size]);
         let data = match unless_blocked(py, called.map_err(PyErr::from)) {
@@ -76,9 +76,7 @@ impl Portable {
         if data.is_empty() {
             return Ok(Read::CloseNotify);
         }
-        let size = data.len().min(into.len());
-        into[..size].copy_from_slice(&data[..size]);
-        Ok(Read::Data(size))
+        Ok(Read::Data(into.put(data)))
     }
 
     pub(super) fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<Write> {

@@ -17,7 +17,10 @@ use super::engine::{Engine, Stop};
 use super::transport::{State, Tls, Told};
 use super::{handshake, shutdown, write};
 use crate::event_loop::{Loop, Ready};
-use crate::ffi::{Args, IntoObj, MethodTable, Obj, ReadBuffer, Ref, WriteBuffer, bytes_from_slice};
+use crate::ffi::{
+    Args, IntoObj, MethodTable, Obj, ReadBuffer, Ref, Room, WriteBuffer, bytes_from_slice,
+    recv_into_new_bytes,
+};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::stream::{Reader, StreamReaderProtocol};
@@ -28,6 +31,10 @@ use crate::transport::stream::{Delivery, Stream};
 
 /// How much may come for a paused protocol before the transport below is paused, in bytes (asyncio's constant).
 const HIGH_WATER: usize = 256 * 1024;
+
+/// So much at once is decrypted straight into the object that the protocol gets, in bytes; less goes through the loop's
+/// memory, so that no object is made too large first.
+const LARGE: usize = 32 * 1024;
 
 /// The memory for a transport below that is not ours, in bytes.
 const FOREIGN: usize = 64 * 1024;
@@ -192,11 +199,28 @@ fn read_data(
     engine: &Engine,
     wire: &[u8],
 ) -> PyResult<Stop> {
+    if wire.len() >= LARGE {
+        return read_large_data(slf, py, engine, wire);
+    }
     let mut plain = event_loop.tls().plain();
-    let (size, stop) = engine.decrypt(py, wire, &mut plain);
+    let (size, stop) = engine.decrypt(py, wire, Room::of(&mut plain));
     if size > 0 {
         let data = bytes_from_slice(py, &plain[..size])?;
         drop(plain);
+        deliver(slf, || slf.notify(py, &names(py)?.data_received, &[&data]))?;
+    }
+    Ok(stop)
+}
+
+/// As [`read_data`], straight into the object that the protocol gets: what is received becomes no longer by decryption.
+fn read_large_data(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine, wire: &[u8]) -> PyResult<Stop> {
+    let mut size = 0;
+    let mut stop = Stop::Blocked;
+    let data = recv_into_new_bytes(py, wire.len(), |memory| {
+        (size, stop) = engine.decrypt(py, wire, Room::of_uninit(memory));
+        Ok(size)
+    })??;
+    if size > 0 {
         deliver(slf, || slf.notify(py, &names(py)?.data_received, &[&data]))?;
     }
     Ok(stop)
@@ -210,7 +234,7 @@ fn read_for_reader(
     reader: &Reader,
 ) -> PyResult<Stop> {
     let mut plain = event_loop.tls().plain();
-    let (size, stop) = engine.decrypt(py, wire, &mut plain);
+    let (size, stop) = engine.decrypt(py, wire, Room::of(&mut plain));
     if size > 0 {
         reader.append(py, &plain[..size])?;
         drop(plain);
@@ -237,7 +261,7 @@ fn read_into_buffer(
     }
     let mut plain = event_loop.tls().plain();
     let room = view.len().min(plain.len());
-    let (size, stop) = engine.decrypt(py, wire, &mut plain[..room]);
+    let (size, stop) = engine.decrypt(py, wire, Room::of(&mut plain[..room]));
     view.as_mut_slice()[..size].copy_from_slice(&plain[..size]);
     drop((plain, view, buffer));
     if size > 0 {

@@ -14,7 +14,7 @@ use super::transport::{State, Tls, Told};
 use super::{handshake, read, write};
 use crate::asyncio::asyncio;
 use crate::event_loop::{Ready, errors};
-use crate::ffi::{BaseKind, MethodTable, Obj, Ref, base_kind, is_cancelled_error};
+use crate::ffi::{BaseKind, MethodTable, Obj, Ref, Room, base_kind, is_cancelled_error};
 use crate::handle::call_in_context;
 use crate::names::names;
 
@@ -114,7 +114,7 @@ fn drop_data(slf: &Tls, py: Python<'_>, engine: &Engine) -> PyResult<()> {
     };
     let mut plain = event_loop.tls().plain();
     loop {
-        match engine.decrypt(py, &[], &mut plain).1 {
+        match engine.decrypt(py, &[], Room::of(&mut plain)).1 {
             Stop::Full => {}
             Stop::Blocked | Stop::CloseNotify => return Ok(()),
             Stop::Failed(error) => return Err(error),
