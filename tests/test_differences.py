@@ -94,12 +94,6 @@ def test_methods_that_give_coroutines_are_no_coroutine_functions(loop: AnyLoop, 
         assert inspect.iscoroutinefunction(method) == (loop_name == "asyncio")
 
 
-def test_functions_that_give_coroutines_are_no_coroutine_functions(sabio: ModuleType) -> None:
-    for name in ("sleep", "wait", "to_thread"):
-        assert inspect.iscoroutinefunction(getattr(asyncio, name))
-        assert not inspect.iscoroutinefunction(getattr(sabio, name))
-
-
 async def test_futures_of_as_completed_are_made_in_the_order_of_the_arguments(sabio: ModuleType) -> None:
     started: list[int] = []
 

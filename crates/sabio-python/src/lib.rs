@@ -127,6 +127,19 @@ mod _sabio {
         crate::taskgroup::init(module)?;
         crate::wait_for::init(module)?;
         crate::tasks::init(module)?;
+        crate::ffi::mark_coroutine_functions(
+            module,
+            &[
+                "open_connection",
+                "open_unix_connection",
+                "sleep",
+                "start_server",
+                "start_unix_server",
+                "to_thread",
+                "wait",
+                "wait_for",
+            ],
+        )?;
         module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
         module.setattr("_knows_tasks", crate::image::tasks(module.py()).is_some())?;
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;
