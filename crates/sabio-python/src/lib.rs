@@ -130,6 +130,8 @@ mod _sabio {
         crate::ffi::mark_coroutine_functions(
             module,
             &[
+                "create_subprocess_exec",
+                "create_subprocess_shell",
                 "open_connection",
                 "open_unix_connection",
                 "sleep",
