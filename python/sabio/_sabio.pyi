@@ -81,7 +81,7 @@ __all__ = [
     "StreamWriter",
     "SubprocessStreamProtocol",
     "TCPTransport",
-    "TLSTransport",
+    "SSLTransport",
     "Task",
     "TaskGroup",
     "Timeout",
@@ -319,7 +319,7 @@ class WritePipeTransport(Transport):
     """The transport of a pipe that is written to (asyncio: Transports). Made by the loop only."""
 
 @final
-class TLSTransport(Transport):
+class SSLTransport(Transport):
     """The transport of a connection with TLS, above another one (asyncio: Transports). Made by the loop only."""
 
     def get_read_buffer_limits(self) -> tuple[int, int]: ...

@@ -188,7 +188,8 @@ fn read_some(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine, wire: &[u8]) -> Py
                 None => read_data(slf, py, &event_loop, engine, wire),
             }
         }
-        Delivery::Data | Delivery::Tls => read_data(slf, py, &event_loop, engine, wire),
+        Delivery::Tls => read_for_tls(slf, py, &event_loop, engine, wire),
+        Delivery::Data => read_data(slf, py, &event_loop, engine, wire),
     }
 }
 
@@ -207,7 +208,29 @@ fn read_data(
     if size > 0 {
         let data = bytes_from_slice(py, &plain[..size])?;
         drop(plain);
-        deliver(slf, || slf.notify(py, &names(py)?.data_received, &[&data]))?;
+        deliver(slf, || {
+            slf.notify(py, &names(py)?.data_received, &[&data]).map(drop)
+        })?;
+    }
+    Ok(stop)
+}
+
+/// TLS inside of TLS: what is decrypted here is decrypted again above.
+fn read_for_tls(
+    slf: &Ref<Tls>,
+    py: Python<'_>,
+    event_loop: &Loop,
+    engine: &Engine,
+    wire: &[u8],
+) -> PyResult<Stop> {
+    let mut plain = event_loop.tls().plain();
+    let (size, stop) = engine.decrypt(py, wire, &mut plain);
+    let protocol = slf.protocol.get();
+    let above = protocol
+        .as_ref()
+        .and_then(|protocol| TlsProtocol::above(protocol.bind(py)));
+    if let (true, Some(above)) = (size > 0, above) {
+        deliver(slf, || received_from_peer(&above, py, &plain[..size]))?;
     }
     Ok(stop)
 }
@@ -266,19 +289,19 @@ fn read_into_buffer(
     drop((plain, view, buffer));
     if size > 0 {
         let size = size.into_obj(py)?;
-        deliver(slf, || slf.notify(py, &names.buffer_updated, &[&size]))?;
+        deliver(slf, || slf.notify(py, &names.buffer_updated, &[&size]).map(drop))?;
     }
     Ok(stop)
 }
 
 /// A call of the protocol, whose answer is sent after it.
-fn deliver(slf: &Tls, call: impl FnOnce() -> PyResult<Option<Obj>>) -> PyResult<()> {
+fn deliver(slf: &Tls, call: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
     slf.receiving.set(true);
     let told = call();
     slf.receiving.set(false);
     // The caller pushes out what is queued.
     slf.corked.set(false);
-    told.map(drop)
+    told
 }
 
 /// `eof_received()`, once. What it raises ends the connection; whether it wants to keep the connection does not matter.

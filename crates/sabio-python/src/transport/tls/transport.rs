@@ -121,7 +121,7 @@ static TLS: ClassCell = ClassCell::new();
 static CLASS: Global<Obj> = Global::new();
 
 impl Class for Tls {
-    const NAME: &'static std::ffi::CStr = c"sabio._TLSTransportCore";
+    const NAME: &'static std::ffi::CStr = c"sabio._SSLTransportCore";
     const PLAIN: bool = false;
     const SUBCLASSABLE: bool = true;
 
@@ -429,7 +429,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .import("asyncio")?
         .getattr("Transport")?
         .cast_into::<PyType>()?;
-    let core = ClassBuilder::<Tls>::new(c"The native part of sabio.TLSTransport.")
+    let core = ClassBuilder::<Tls>::new(c"The native part of sabio.SSLTransport.")
         .members(define)
         .finalizer(finalize)
         .repr(repr)
@@ -446,7 +446,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     namespace.set_item("_sendfile_compatible", modes.getattr("FALLBACK")?)?;
     let class = py
         .get_type::<PyType>()
-        .call1(("TLSTransport", (core,), namespace))?;
+        .call1(("SSLTransport", (core,), namespace))?;
     CLASS.set(py, Obj::from(&class));
-    module.add("TLSTransport", class)
+    module.add("SSLTransport", class)
 }
