@@ -24,7 +24,7 @@ async def pair(served, factory=Recorder):
     return transport, protocol, served.protocols[-1]
 
 
-async def test_writer_is_paused_while_the_peer_does_not_read():
+async def test_writer_is_paused_while_the_peer_does_not_read(loop_name):
     async with serving() as served:
         transport, protocol, accepted = await pair(served)
         accepted.transport.pause_reading()
@@ -33,9 +33,11 @@ async def test_writer_is_paused_while_the_peer_does_not_read():
         for _ in range(40):
             transport.write(chunk)
         assert "pause_writing" in protocol.calls
-        assert transport.get_write_buffer_size() > 512 * 1024
-        await turns(20)
-        assert "resume_writing" not in protocol.calls
+        if loop_name == "sabio":
+            # asyncio encrypts everything at once and does not count what the transport below holds.
+            assert transport.get_write_buffer_size() > 512 * 1024
+            await turns(20)
+            assert "resume_writing" not in protocol.calls
         assert accepted.received == b""
         accepted.transport.resume_reading()
         assert accepted.transport.is_reading()
@@ -125,7 +127,7 @@ async def test_close_sends_everything_first():
         assert await protocol.lost is None
 
 
-async def test_streams_are_paused_and_drained():
+async def test_streams_are_paused_and_drained(loop_name):
     async with serving() as served:
         reader, writer = await asyncio.open_connection(
             *served.address, ssl=client_context(), server_hostname="localhost"
@@ -136,13 +138,13 @@ async def test_streams_are_paused_and_drained():
         peer.write(b"x" * BIG)
         # The reader's limit holds the peer back.
         await asyncio.sleep(0.05)
-        assert peer.get_write_buffer_size() > 0
+        assert peer.get_write_buffer_size() > 0 or loop_name == "asyncio"
         assert len(await reader.readexactly(BIG)) == BIG
         peer.pause_reading()
         writer.write(b"y" * BIG)
         draining = asyncio.ensure_future(writer.drain())
         await turns(10)
-        assert not draining.done()
+        assert not draining.done() or loop_name == "asyncio"
         peer.resume_reading()
         await draining
         await until(lambda: len(served.protocols[0].received) == BIG, 20)
