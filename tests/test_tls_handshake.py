@@ -10,6 +10,7 @@ import ssl
 import pytest
 
 from tests.support.certificates import client_context, server_context
+from tests.support.descriptors import exhausted
 from tests.support.net import HOST, listener, reset, tcp_pair
 from tests.support.protocols import Recorder
 from tests.support.tls import in_thread, serving
@@ -235,3 +236,14 @@ async def test_error_of_connection_made_ends_the_connection():
             await protocol.lost
         assert isinstance(await served.protocols[0].lost, ZeroDivisionError)
     assert [type(context["exception"]) for context in contexts] == [ZeroDivisionError]
+
+
+async def test_process_without_descriptors_refuses_and_goes_on():
+    async with serving() as served:
+        with exhausted():
+            for _ in range(3):
+                with pytest.raises(OSError, match="Too many open files"):
+                    await served.connect()
+        transport, protocol = await served.connect()
+        transport.close()
+        assert await protocol.lost is None

@@ -13,6 +13,7 @@ use pyo3::types::PyByteArray;
 use sabio_reactor::socket;
 
 use super::TlsProtocol;
+use super::buffer::Taken;
 use super::engine::{Engine, Stop};
 use super::transport::{State, Tls, Told};
 use super::{handshake, shutdown, write};
@@ -23,7 +24,7 @@ use crate::ffi::{
 };
 use crate::names::names;
 use crate::os_error::os_error;
-use crate::stream::{Reader, StreamReaderProtocol};
+use crate::stream::StreamReaderProtocol;
 use crate::transport::close;
 use crate::transport::flow::parse_limits;
 use crate::transport::read::{FATAL_BUFFER_UPDATED, FATAL_READ, at_eof};
@@ -175,67 +176,50 @@ fn read_some(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine, wire: &[u8]) -> Py
     let Some(event_loop) = slf.event_loop.get() else {
         return Ok(Stop::Blocked);
     };
-    match slf.delivery.get() {
-        Delivery::Buffer => read_into_buffer(slf, py, &event_loop, engine, wire),
-        Delivery::Reader => {
-            let protocol = slf.protocol.get();
-            let reader = protocol
-                .as_ref()
-                .and_then(|protocol| StreamReaderProtocol::exact(protocol.bind(py)))
-                .and_then(|exact| exact.receiver());
-            match reader {
-                Some(reader) => read_for_reader(py, &event_loop, engine, wire, &reader),
-                None => read_data(slf, py, &event_loop, engine, wire),
-            }
-        }
-        Delivery::Tls => read_for_tls(slf, py, &event_loop, engine, wire),
-        Delivery::Data => read_data(slf, py, &event_loop, engine, wire),
+    if slf.delivery.get() == Delivery::Buffer {
+        return read_into_buffer(slf, py, &event_loop, engine, wire);
     }
-}
-
-fn read_data(
-    slf: &Ref<Tls>,
-    py: Python<'_>,
-    event_loop: &Loop,
-    engine: &Engine,
-    wire: &[u8],
-) -> PyResult<Stop> {
-    if wire.len() >= LARGE {
+    if slf.delivery.get() == Delivery::Data && wire.len() >= LARGE {
         return read_large_data(slf, py, engine, wire);
     }
     let mut plain = event_loop.tls().plain();
     let (size, stop) = engine.decrypt(py, wire, Room::of(&mut plain));
     if size > 0 {
-        let data = bytes_from_slice(py, &plain[..size])?;
-        drop(plain);
-        deliver(slf, || {
-            slf.notify(py, &names(py)?.data_received, &[&data]).map(drop)
-        })?;
+        hand_over(slf, py, plain, size)?;
     }
     Ok(stop)
 }
 
-/// TLS inside of TLS: what is decrypted here is decrypted again above.
-fn read_for_tls(
-    slf: &Ref<Tls>,
-    py: Python<'_>,
-    event_loop: &Loop,
-    engine: &Engine,
-    wire: &[u8],
-) -> PyResult<Stop> {
-    let mut plain = event_loop.tls().plain();
-    let (size, stop) = engine.decrypt(py, wire, &mut plain);
-    let protocol = slf.protocol.get();
-    let above = protocol
-        .as_ref()
-        .and_then(|protocol| TlsProtocol::above(protocol.bind(py)));
-    if let (true, Some(above)) = (size > 0, above) {
-        deliver(slf, || received_from_peer(&above, py, &plain[..size]))?;
+/// Gives the protocol the first `size` bytes, in the way that it gets its data.
+fn hand_over(slf: &Ref<Tls>, py: Python<'_>, plain: Taken<'_>, size: usize) -> PyResult<()> {
+    let Some(protocol) = slf.protocol.get() else {
+        return Ok(());
+    };
+    match slf.delivery.get() {
+        Delivery::Reader => {
+            let receiver = StreamReaderProtocol::exact(protocol.bind(py)).and_then(|exact| exact.receiver());
+            if let Some(reader) = receiver {
+                reader.append(py, &plain[..size])?;
+                drop(plain);
+                return reader.received(py);
+            }
+        }
+        // TLS inside of TLS: what was decrypted here is decrypted again above.
+        Delivery::Tls => {
+            if let Some(above) = TlsProtocol::above(protocol.bind(py)) {
+                return deliver(slf, || received_from_peer(&above, py, &plain[..size]));
+            }
+        }
+        Delivery::Data | Delivery::Buffer => {}
     }
-    Ok(stop)
+    let data = bytes_from_slice(py, &plain[..size])?;
+    drop(plain);
+    deliver(slf, || {
+        slf.notify(py, &names(py)?.data_received, &[&data]).map(drop)
+    })
 }
 
-/// As [`read_data`], straight into the object that the protocol gets: what is received becomes no longer by decryption.
+/// Decrypts much data straight into the object that the protocol gets: what is received becomes no longer by decryption.
 fn read_large_data(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine, wire: &[u8]) -> PyResult<Stop> {
     let mut size = 0;
     let mut stop = Stop::Blocked;
@@ -244,24 +228,9 @@ fn read_large_data(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine, wire: &[u8])
         Ok(size)
     })??;
     if size > 0 {
-        deliver(slf, || slf.notify(py, &names(py)?.data_received, &[&data]))?;
-    }
-    Ok(stop)
-}
-
-fn read_for_reader(
-    py: Python<'_>,
-    event_loop: &Loop,
-    engine: &Engine,
-    wire: &[u8],
-    reader: &Reader,
-) -> PyResult<Stop> {
-    let mut plain = event_loop.tls().plain();
-    let (size, stop) = engine.decrypt(py, wire, Room::of(&mut plain));
-    if size > 0 {
-        reader.append(py, &plain[..size])?;
-        drop(plain);
-        reader.received(py)?;
+        deliver(slf, || {
+            slf.notify(py, &names(py)?.data_received, &[&data]).map(drop)
+        })?;
     }
     Ok(stop)
 }

@@ -368,7 +368,8 @@ impl Ref<Tls> {
 
 /// ResourceWarning for a transport that nobody closed.
 fn finalize(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
-    if slf.closed.replace(true) {
+    // One that was never put above another has nothing to close.
+    if slf.closed.replace(true) || slf.lower.get().is_none() {
         return Ok(());
     }
     let message = format!("unclosed transport {}", slf.bind(py).repr()?);
