@@ -8,6 +8,8 @@
 //! Invariant: the future is taken out of the coroutine while it is polled, so no borrow is held when it calls into
 //! Python, and a coroutine that is resumed by its own future finds itself running.
 
+mod method;
+
 use std::cell::{Cell, OnceCell};
 use std::future::Future as StdFuture;
 use std::task::{Context, Poll};
@@ -18,16 +20,17 @@ use pyo3::types::PyString;
 use sabio_sync::Place;
 
 use crate::awaiter::Awaiter;
-use crate::begun::{Begin, Begun, BoxFuture, Wait, boxed};
+use crate::begun::{Begin, BoxFuture, Wait, boxed};
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Kept, MethodTable, Obj, ObjCell, Outcome, Raised, Ref, Sent,
-    Visit,
+    Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Outcome, Raised, Ref, Sent, Visit,
 };
 use crate::ffi::{local_waker, raise_stop_iteration};
 use crate::foreign::ForeignWaiter;
 use crate::future_iterator::thrown;
 use crate::parked::park_marker;
 use crate::task;
+
+pub(crate) use method::create_method;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -55,9 +58,6 @@ pub(crate) struct Coroutine {
 }
 
 static COROUTINE: ClassCell = ClassCell::new();
-
-/// Ended coroutines of methods that needed no future: they hold nothing.
-static KEPT: Kept<Coroutine, 32> = Kept::new();
 
 impl Class for Coroutine {
     const NAME: &'static std::ffi::CStr = c"sabio.Coroutine";
@@ -159,40 +159,6 @@ pub(crate) fn create_for(
     Ok(Ref::create(py, coroutine)?.into_obj())
 }
 
-/// A new coroutine of a method of `owner` that acts when it is first awaited: `begin` does what can be done at once, and
-/// only if that was not all is there a future. The coroutine keeps object and argument alive until it ends and shows
-/// them to the garbage collector; the future must hold neither, as with [`create_for`].
-#[inline]
-pub(crate) fn create_method(
-    py: Python<'_>,
-    name: &'static str,
-    owner: &Obj,
-    argument: Option<Obj>,
-    begin: Begin,
-) -> PyResult<Obj> {
-    if let Some(coroutine) = KEPT.take(py) {
-        coroutine.name.set(name);
-        coroutine.begin.set(Some(begin));
-        coroutine.place.restart();
-        coroutine.life.set(Life::Created);
-        coroutine.owner.set(Some(owner.clone()));
-        coroutine.argument.set(argument);
-        return Ok(coroutine.into_obj());
-    }
-    let coroutine = Ref::create_with(py, || Coroutine {
-        name: Cell::new(name),
-        begin: Cell::new(Some(begin)),
-        future: Cell::new(None),
-        wait: Cell::new(None),
-        place: Place::default(),
-        life: Cell::new(Life::Created),
-        awaiter: OnceCell::new(),
-        owner: ObjCell::new(Some(owner.clone())),
-        argument: ObjCell::new(argument),
-    })?;
-    Ok(coroutine.into_obj())
-}
-
 /// As [`create`], for a future that itself awaits Python objects or catches what is thrown, through the [`Awaiter`]
 /// that it gets.
 pub(crate) fn create_with<F>(
@@ -250,7 +216,7 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<
         Life::Suspended => {
             if let Some(wait) = slf.wait.get() {
                 slf.life.set(Life::Running);
-                return stand(slf, py, wait);
+                return method::stand(slf, py, wait);
             }
         }
         Life::Created => {
@@ -259,48 +225,12 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<
             }
             if let Some(begin) = slf.begin.take() {
                 slf.life.set(Life::Running);
-                return resume_method(slf, py, begin);
+                return method::resume(slf, py, begin);
             }
         }
         Life::Running | Life::Closed => {}
     }
     resume_future(slf, py, value)
-}
-
-/// The first step of a method.
-#[inline(always)]
-fn resume_method(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> Outcome<Sent> {
-    let resuming = Resuming(slf);
-    let Some(owner) = slf.owner.get() else {
-        return Err(reused().into());
-    };
-    match begin(py, &owner, &slf.argument)? {
-        Begun::Done(result) => {
-            drop(resuming);
-            retire(slf);
-            Ok(Sent::Return(result))
-        }
-        Begun::Waits(wait) => {
-            slf.wait.set(Some(wait));
-            std::mem::forget(resuming);
-            stand(slf, py, wait)
-        }
-        Begun::Awaits(rest) => {
-            let (awaiter, future) = *rest;
-            let _ = slf.awaiter.set(awaiter);
-            let result = poll(slf, py, future);
-            drop(resuming);
-            result
-        }
-    }
-}
-
-/// A method has ended: its coroutine holds nothing any more, and may be used for another call.
-#[inline(always)]
-fn retire(slf: &Ref<Coroutine>) {
-    slf.owner.set(None);
-    slf.argument.set(None);
-    KEPT.keep(slf);
 }
 
 /// A step of a coroutine that has a future.
@@ -320,54 +250,6 @@ fn resume_future(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> O
     let result = poll(slf, py, future);
     drop(resuming);
     result
-}
-
-/// Polls for the object under whoever drives the coroutine, which runs.
-#[inline(always)]
-fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -> Outcome<Sent> {
-    let resuming = Resuming(slf);
-    let Some(owner) = slf.owner.get() else {
-        return Err(reused().into());
-    };
-    let Some(task) = task::current() else {
-        return stand_foreign(slf, py, wait, &owner);
-    };
-    let polled = local_waker(&task, |waker| {
-        let mut context = Context::from_waker(waker);
-        (wait.poll)(py, &owner, &slf.argument, &slf.place, &mut context)
-    });
-    match polled {
-        Poll::Ready(result) => {
-            drop(resuming);
-            slf.wait.set(None);
-            let result = result?;
-            retire(slf);
-            Ok(Sent::Return(result))
-        }
-        Poll::Pending => {
-            slf.life.set(Life::Suspended);
-            Ok(Sent::Next(park_marker(py)?))
-        }
-    }
-}
-
-/// As [`stand`], under a task that is not ours (or no task at all, by hand).
-fn stand_foreign(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait, owner: &Obj) -> Outcome<Sent> {
-    let waiter = ForeignWaiter::create(py)?;
-    let polled = local_waker(&waiter, |waker| {
-        let mut context = Context::from_waker(waker);
-        (wait.poll)(py, owner, &slf.argument, &slf.place, &mut context)
-    });
-    match polled {
-        Poll::Ready(result) => {
-            slf.wait.set(None);
-            result.map(Sent::Return)
-        }
-        Poll::Pending => {
-            slf.life.set(Life::Suspended);
-            Ok(Sent::Next(waiter.park(py)?))
-        }
-    }
 }
 
 /// The first value that is sent is None.

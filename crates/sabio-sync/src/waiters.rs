@@ -10,6 +10,8 @@
 //! The queue lives on one thread. No borrow of it is alive while a waker is woken, cloned or
 //! dropped, so foreign code that runs there may use the same queue.
 
+mod chain;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
@@ -17,6 +19,8 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+
+use chain::{Chain, Left, Woken};
 
 /// A first-in, first-out queue of waiting tasks. Clones share one queue.
 #[derive(Clone, Default)]
@@ -79,7 +83,7 @@ impl fmt::Debug for Waiters {
 /// The queue itself, which the primitives keep next to the rest of their state.
 #[derive(Default)]
 pub struct WaitQueue {
-    queue: RefCell<Queue>,
+    queue: RefCell<Chain>,
 }
 
 impl WaitQueue {
@@ -88,10 +92,7 @@ impl WaitQueue {
     /// tasks; it must neither use the queue nor wake, clone or drop a waker.
     #[must_use]
     pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
-        let queue = Queue {
-            doomed,
-            ..Queue::default()
-        };
+        let queue = Chain::with_doomed(doomed);
         Self {
             queue: RefCell::new(queue),
         }
@@ -191,33 +192,28 @@ impl WaitQueue {
         let Ok(queue) = self.queue.try_borrow() else {
             return;
         };
-        let mut node = queue.first;
-        while let Some(Node::Waiting { waker, after, .. }) = queue.nodes.get(node) {
-            visit(waker);
-            node = *after;
-        }
+        queue.visit(visit);
     }
 
     /// How many tasks wait and have not been woken.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.queue.borrow().waiting
+        self.queue.borrow().waiting()
     }
 
     /// How many tasks wait, or were woken and have not run since. Doomed ones count.
     #[must_use]
     pub fn inside(&self) -> usize {
         let queue = self.queue.borrow();
-        queue.waiting + queue.woken
+        queue.waiting() + queue.woken()
     }
 
     /// Whether a newcomer has to stand behind somebody: any task that is inside and not doomed.
     #[must_use]
     #[inline]
     pub fn is_contended(&self) -> bool {
-        let queue = self.queue.borrow();
-        queue.woken > 0 || (queue.waiting > 0 && queue.first_alive() != NIL)
+        self.queue.borrow().is_contended()
     }
 
     /// Shows each task that is inside, oldest first but for the woken, which come first: `None`
@@ -227,7 +223,7 @@ impl WaitQueue {
         let Ok(queue) = self.queue.try_borrow() else {
             return;
         };
-        (0..queue.woken).for_each(|_| look(None));
+        (0..queue.woken()).for_each(|_| look(None));
         drop(queue);
         self.visit(&mut |waker| look(Some(waker)));
     }
@@ -340,172 +336,5 @@ impl Drop for Wait {
 impl fmt::Debug for Wait {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Wait").finish_non_exhaustive()
-    }
-}
-
-/// Which call woke a task: only a wake-up meant for one task is passed on.
-#[derive(Clone, Copy)]
-enum Woken {
-    One,
-    All,
-}
-
-enum Left {
-    Waiting(Option<Waker>),
-    Woken(Woken),
-}
-
-/// No node: the end of the chain in either direction, or of the list of free nodes.
-const NIL: usize = usize::MAX;
-
-enum Node {
-    Waiting {
-        waker: Waker,
-        before: usize,
-        after: usize,
-    },
-    Woken(Woken),
-    Free {
-        next: usize,
-    },
-}
-
-/// A doubly linked list inside a vector, oldest first. A node belongs to exactly one [`Place`],
-/// which frees it, so an index held by a `Place` is always that `Place`'s node.
-struct Queue {
-    nodes: Vec<Node>,
-    first: usize,
-    last: usize,
-    free: usize,
-    waiting: usize,
-    /// How many were woken and have neither run nor left since.
-    woken: usize,
-    doomed: fn(&Waker) -> bool,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self {
-            nodes: Vec::new(),
-            first: NIL,
-            last: NIL,
-            free: NIL,
-            waiting: 0,
-            woken: 0,
-            doomed: |_| false,
-        }
-    }
-}
-
-impl Queue {
-    fn push_back(&mut self, waker: Waker) -> usize {
-        let entry = Node::Waiting {
-            waker,
-            before: self.last,
-            after: NIL,
-        };
-        let node = if let Some(Node::Free { next }) = self.nodes.get(self.free) {
-            let node = self.free;
-            self.free = *next;
-            self.nodes[node] = entry;
-            node
-        } else {
-            self.nodes.push(entry);
-            self.nodes.len() - 1
-        };
-        match self.nodes.get_mut(self.last) {
-            Some(Node::Waiting { after, .. }) => *after = node,
-            _ => self.first = node,
-        }
-        self.last = node;
-        self.waiting += 1;
-        node
-    }
-
-    fn pop_front(&mut self, how: Woken) -> Option<Waker> {
-        self.pop(self.first, how)
-    }
-
-    /// Takes the oldest that is not doomed.
-    fn pop_alive(&mut self) -> Option<Waker> {
-        self.pop(self.first_alive(), Woken::One)
-    }
-
-    /// Takes the one that came first of all, if it neither was woken already nor is doomed.
-    fn pop_first(&mut self) -> Option<Waker> {
-        if self.woken > 0 || self.first != self.first_alive() {
-            return None;
-        }
-        self.pop(self.first, Woken::One)
-    }
-
-    fn pop(&mut self, node: usize, how: Woken) -> Option<Waker> {
-        let waker = self.unlink(node, Node::Woken(how))?;
-        self.woken += 1;
-        Some(waker)
-    }
-
-    /// The oldest that waits and is not doomed.
-    fn first_alive(&self) -> usize {
-        let mut node = self.first;
-        while let Some(Node::Waiting { waker, after, .. }) = self.nodes.get(node) {
-            if !(self.doomed)(waker) {
-                return node;
-            }
-            node = *after;
-        }
-        NIL
-    }
-
-    /// Takes a waiting node out of the chain and leaves `instead` in its slot.
-    fn unlink(&mut self, node: usize, instead: Node) -> Option<Waker> {
-        let Some(Node::Waiting { before, after, .. }) = self.nodes.get(node) else {
-            return None;
-        };
-        let (earlier, later) = (*before, *after);
-        match self.nodes.get_mut(earlier) {
-            Some(Node::Waiting { after, .. }) => *after = later,
-            _ => self.first = later,
-        }
-        match self.nodes.get_mut(later) {
-            Some(Node::Waiting { before, .. }) => *before = earlier,
-            _ => self.last = earlier,
-        }
-        self.waiting -= 1;
-        match std::mem::replace(&mut self.nodes[node], instead) {
-            Node::Waiting { waker, .. } => Some(waker),
-            Node::Woken(_) | Node::Free { .. } => None,
-        }
-    }
-
-    fn take_if_woken(&mut self, node: usize) -> Option<Woken> {
-        let Some(Node::Woken(how)) = self.nodes.get(node) else {
-            return None;
-        };
-        let how = *how;
-        self.release(node);
-        self.woken -= 1;
-        Some(how)
-    }
-
-    fn replace_waker(&mut self, node: usize, new: Waker) -> Waker {
-        match self.nodes.get_mut(node) {
-            Some(Node::Waiting { waker, .. }) => std::mem::replace(waker, new),
-            _ => new,
-        }
-    }
-
-    fn leave(&mut self, node: usize) -> Left {
-        if let Some(how) = self.take_if_woken(node) {
-            return Left::Woken(how);
-        }
-        let waker = self.unlink(node, Node::Free { next: self.free });
-        self.free = node;
-        Left::Waiting(waker)
-    }
-
-    fn release(&mut self, node: usize) {
-        self.nodes[node] = Node::Free { next: self.free };
-        self.free = node;
     }
 }

@@ -1,0 +1,137 @@
+//! The coroutines of methods of primitives, which finish at once where they can and wait in place where they must.
+//!
+//! They need no memory but the coroutine, and one that has ended is used again: see `begun` for what they run.
+
+use std::cell::{Cell, OnceCell};
+use std::task::{Context, Poll};
+
+use pyo3::prelude::*;
+use sabio_sync::Place;
+
+use super::{Coroutine, Life, Resuming, poll, reused};
+use crate::begun::{Begin, Begun, Wait};
+use crate::ffi::{Kept, Obj, ObjCell, Outcome, Ref, Sent, local_waker};
+use crate::foreign::ForeignWaiter;
+use crate::parked::park_marker;
+use crate::task;
+
+/// Ended coroutines of methods that needed no future: they hold nothing.
+static KEPT: Kept<Coroutine, 32> = Kept::new();
+
+/// A new coroutine of a method of `owner` that acts when it is first awaited: `begin` does what can be done at once, and
+/// says how to wait for the rest. The coroutine keeps object and argument alive until it ends and shows
+/// them to the garbage collector; a future must hold neither, as with [`create_for`](super::create_for).
+#[inline]
+pub(crate) fn create_method(
+    py: Python<'_>,
+    name: &'static str,
+    owner: &Obj,
+    argument: Option<Obj>,
+    begin: Begin,
+) -> PyResult<Obj> {
+    if let Some(coroutine) = KEPT.take(py) {
+        coroutine.name.set(name);
+        coroutine.begin.set(Some(begin));
+        coroutine.place.restart();
+        coroutine.life.set(Life::Created);
+        coroutine.owner.set(Some(owner.clone()));
+        coroutine.argument.set(argument);
+        return Ok(coroutine.into_obj());
+    }
+    let coroutine = Ref::create_with(py, || Coroutine {
+        name: Cell::new(name),
+        begin: Cell::new(Some(begin)),
+        future: Cell::new(None),
+        wait: Cell::new(None),
+        place: Place::default(),
+        life: Cell::new(Life::Created),
+        awaiter: OnceCell::new(),
+        owner: ObjCell::new(Some(owner.clone())),
+        argument: ObjCell::new(argument),
+    })?;
+    Ok(coroutine.into_obj())
+}
+
+/// The first step of a method.
+#[inline(always)]
+pub(super) fn resume(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> Outcome<Sent> {
+    let resuming = Resuming(slf);
+    let Some(owner) = slf.owner.get() else {
+        return Err(reused().into());
+    };
+    match begin(py, &owner, &slf.argument)? {
+        Begun::Done(result) => {
+            drop(resuming);
+            retire(slf);
+            Ok(Sent::Return(result))
+        }
+        Begun::Waits(wait) => {
+            slf.wait.set(Some(wait));
+            std::mem::forget(resuming);
+            stand(slf, py, wait)
+        }
+        Begun::Awaits(rest) => {
+            let (awaiter, future) = *rest;
+            let _ = slf.awaiter.set(awaiter);
+            let result = poll(slf, py, future);
+            drop(resuming);
+            result
+        }
+    }
+}
+
+/// A method has ended: its coroutine holds nothing any more, and may be used for another call.
+#[inline(always)]
+fn retire(slf: &Ref<Coroutine>) {
+    slf.owner.set(None);
+    slf.argument.set(None);
+    KEPT.keep(slf);
+}
+
+/// Polls for the object under whoever drives the coroutine, which runs.
+#[inline(always)]
+pub(super) fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -> Outcome<Sent> {
+    let resuming = Resuming(slf);
+    let Some(owner) = slf.owner.get() else {
+        return Err(reused().into());
+    };
+    let Some(task) = task::current() else {
+        return stand_foreign(slf, py, wait, &owner);
+    };
+    let polled = local_waker(&task, |waker| {
+        let mut context = Context::from_waker(waker);
+        (wait.poll)(py, &owner, &slf.argument, &slf.place, &mut context)
+    });
+    match polled {
+        Poll::Ready(result) => {
+            drop(resuming);
+            slf.wait.set(None);
+            let result = result?;
+            retire(slf);
+            Ok(Sent::Return(result))
+        }
+        Poll::Pending => {
+            slf.life.set(Life::Suspended);
+            Ok(Sent::Next(park_marker(py)?))
+        }
+    }
+}
+
+/// As [`stand`], under a task that is not ours (or no task at all, by hand).
+fn stand_foreign(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait, owner: &Obj) -> Outcome<Sent> {
+    let waiter = ForeignWaiter::create(py)?;
+    let polled = local_waker(&waiter, |waker| {
+        let mut context = Context::from_waker(waker);
+        (wait.poll)(py, owner, &slf.argument, &slf.place, &mut context)
+    });
+    match polled {
+        Poll::Ready(result) => {
+            slf.wait.set(None);
+            result.map(Sent::Return)
+        }
+        Poll::Pending => {
+            slf.life.set(Life::Suspended);
+            Ok(Sent::Next(waiter.park(py)?))
+        }
+    }
+}
