@@ -27,8 +27,6 @@ pub(crate) type Begin = fn(Python<'_>, &Obj, &ObjCell) -> Outcome<Begun>;
 pub(crate) enum Begun {
     /// It has finished, with this result.
     Done(Obj),
-    /// It waits for the object.
-    Waits(&'static Wait),
     /// The rest of it, which awaits Python objects or catches what is thrown.
     Awaits(Box<(Awaiter, BoxFuture)>),
 }
@@ -48,7 +46,10 @@ impl Begun {
 /// Waiting for a primitive. All that there is of it, the object and the place in its line, lies in the coroutine: no
 /// future has to be made.
 pub(crate) struct Wait {
-    /// Polls from the place, and finishes the method. Gets the object and the argument, as [`Begin`].
+    /// Finishes the method if nothing has to be waited for, for who is driven by no task of ours and may not be able to
+    /// wait. Gets the object and the argument, as [`Begin`].
+    pub(crate) at_once: fn(Python<'_>, &Obj, &ObjCell) -> Outcome<Option<Obj>>,
+    /// Polls from the place, where the method may just begin, and finishes it.
     pub(crate) poll: fn(Python<'_>, &Obj, &ObjCell, &Place, &mut Context<'_>) -> Poll<Outcome<Obj>>,
     /// Gives the place up: the coroutine will not go on.
     pub(crate) leave: fn(Python<'_>, &Obj, &Place),

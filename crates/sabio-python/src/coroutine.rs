@@ -30,7 +30,7 @@ use crate::future_iterator::thrown;
 use crate::parked::park_marker;
 use crate::task;
 
-pub(crate) use method::create_method;
+pub(crate) use method::{create_method, create_waiting};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -222,6 +222,10 @@ fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<
         Life::Created => {
             if value.is_some_and(|value| !value.bind(py).is_none()) {
                 return Err(just_started());
+            }
+            if let Some(wait) = slf.wait.get() {
+                slf.life.set(Life::Running);
+                return method::stand(slf, py, wait);
             }
             if let Some(begin) = slf.begin.take() {
                 slf.life.set(Life::Running);

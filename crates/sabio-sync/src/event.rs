@@ -74,7 +74,7 @@ impl Event {
 
     /// [`wait`](Self::wait) for who keeps the place in line as such: polls from there. Every wait ends with
     /// [`leave`](Self::leave).
-    #[inline]
+    #[inline(always)]
     pub fn poll_wait(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
         if place.is_outside() && self.is_set() {
             place.finish();

@@ -87,7 +87,7 @@ impl Semaphore {
 
     /// [`acquire`](Self::acquire) for who keeps the place in line as such: polls from there. Every wait ends with
     /// [`leave`](Self::leave).
-    #[inline]
+    #[inline(always)]
     pub fn poll_acquire(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
         if place.is_outside() && self.try_acquire() {
             place.finish();

@@ -19,7 +19,7 @@ use crate::task;
 static KEPT: Kept<Coroutine, 32> = Kept::new();
 
 /// A new coroutine of a method of `owner` that acts when it is first awaited: `begin` does what can be done at once, and
-/// says how to wait for the rest. The coroutine keeps object and argument alive until it ends and shows
+/// only if that was not all is there a future. The coroutine keeps object and argument alive until it ends and shows
 /// them to the garbage collector; a future must hold neither, as with [`create_for`](super::create_for).
 #[inline]
 pub(crate) fn create_method(
@@ -29,31 +29,55 @@ pub(crate) fn create_method(
     argument: Option<Obj>,
     begin: Begin,
 ) -> PyResult<Obj> {
+    Ok(make(py, name, owner.clone(), argument, Some(begin), None)?)
+}
+
+/// As [`create_method`], for a method that is over when its wait is.
+#[inline]
+pub(crate) fn create_waiting(
+    py: Python<'_>,
+    name: &'static str,
+    owner: Obj,
+    argument: Option<Obj>,
+    wait: &'static Wait,
+) -> PyResult<Obj> {
+    Ok(make(py, name, owner, argument, None, Some(wait))?)
+}
+
+#[inline(always)]
+fn make(
+    py: Python<'_>,
+    name: &'static str,
+    owner: Obj,
+    argument: Option<Obj>,
+    begin: Option<Begin>,
+    wait: Option<&'static Wait>,
+) -> Outcome<Obj> {
     if let Some(coroutine) = KEPT.take(py) {
         coroutine.name.set(name);
-        coroutine.begin.set(Some(begin));
+        coroutine.begin.set(begin);
+        coroutine.wait.set(wait);
         coroutine.place.restart();
         coroutine.life.set(Life::Created);
-        coroutine.owner.set(Some(owner.clone()));
+        coroutine.owner.set(Some(owner));
         coroutine.argument.set(argument);
         return Ok(coroutine.into_obj());
     }
     let coroutine = Ref::create_with(py, || Coroutine {
         name: Cell::new(name),
-        begin: Cell::new(Some(begin)),
+        begin: Cell::new(begin),
         future: Cell::new(None),
-        wait: Cell::new(None),
+        wait: Cell::new(wait),
         place: Place::default(),
         life: Cell::new(Life::Created),
         awaiter: OnceCell::new(),
-        owner: ObjCell::new(Some(owner.clone())),
+        owner: ObjCell::new(Some(owner)),
         argument: ObjCell::new(argument),
     })?;
     Ok(coroutine.into_obj())
 }
 
-/// The first step of a method.
-#[inline(always)]
+/// The first step of a method that may need a future.
 pub(super) fn resume(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> Outcome<Sent> {
     let resuming = Resuming(slf);
     let Some(owner) = slf.owner.get() else {
@@ -64,11 +88,6 @@ pub(super) fn resume(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> Outc
             drop(resuming);
             retire(slf);
             Ok(Sent::Return(result))
-        }
-        Begun::Waits(wait) => {
-            slf.wait.set(Some(wait));
-            std::mem::forget(resuming);
-            stand(slf, py, wait)
         }
         Begun::Awaits(rest) => {
             let (awaiter, future) = *rest;
@@ -119,6 +138,14 @@ pub(super) fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -
 
 /// As [`stand`], under a task that is not ours (or no task at all, by hand).
 fn stand_foreign(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait, owner: &Obj) -> Outcome<Sent> {
+    if slf.place.is_outside()
+        && let Some(result) = (wait.at_once)(py, owner, &slf.argument)?
+    {
+        slf.wait.set(None);
+        slf.life.set(Life::Closed);
+        retire(slf);
+        return Ok(Sent::Return(result));
+    }
     let waiter = ForeignWaiter::create(py)?;
     let polled = local_waker(&waiter, |waker| {
         let mut context = Context::from_waker(waker);
@@ -127,7 +154,10 @@ fn stand_foreign(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait, owne
     match polled {
         Poll::Ready(result) => {
             slf.wait.set(None);
-            result.map(Sent::Return)
+            let result = result?;
+            slf.life.set(Life::Closed);
+            retire(slf);
+            Ok(Sent::Return(result))
         }
         Poll::Pending => {
             slf.life.set(Life::Suspended);

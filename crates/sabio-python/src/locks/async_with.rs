@@ -8,7 +8,7 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 
 use super::PublicClass;
-use crate::begun::{Begin, Begun};
+use crate::begun::{Begun, Wait};
 use crate::coroutine;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Outcome, Ref, Sent, Visit,
@@ -32,8 +32,8 @@ pub(super) trait Acquirable: Class {
     /// Releases it. RuntimeError or ValueError if it is not acquired.
     fn release(slf: &Ref<Self>, py: Python<'_>) -> PyResult<()>;
 
-    /// Acquires it by waiting; the coroutine returns None. A method of [`Self::waited_for`].
-    const BEGIN_ENTER: Begin;
+    /// Acquires it by waiting, for [`Self::waited_for`]; the coroutine returns None.
+    const WAIT: &'static Wait;
 
     /// What a task that acquires it waits for: the object itself, or the lock that it stands on.
     #[inline]
@@ -56,7 +56,7 @@ fn enter<T: Acquirable>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
     if T::try_acquire(slf, py) {
         return finished(py);
     }
-    coroutine::create_method(py, T::ENTER, &T::waited_for(slf)?, None, T::BEGIN_ENTER)
+    coroutine::create_waiting(py, T::ENTER, T::waited_for(slf)?, None, T::WAIT)
 }
 
 #[inline]

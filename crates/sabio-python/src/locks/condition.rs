@@ -12,10 +12,10 @@ use sabio_sync::{Catch, Monitor};
 
 use super::async_with::{self, Acquirable};
 use super::lock::{self, Lock, as_plain, not_acquired};
-use super::waited::begin_none;
+use super::waited::enter;
 use super::{PublicClass, describe, only_parameter, owner_as, waiter, whole_number, with_waiters};
 use crate::awaiter::Awaiter;
-use crate::begun::{Begin, Begun};
+use crate::begun::{Begun, Wait};
 use crate::coroutine;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, ObjCell, Outcome, Ref, Signature,
@@ -288,7 +288,7 @@ fn begin_wait_for(py: Python<'_>, owner: &Obj, argument: &ObjCell) -> Outcome<Be
 impl Acquirable for Condition {
     const ENTER: &'static str = "Condition.__aenter__";
     const EXIT: &'static str = "Condition.__aexit__";
-    const BEGIN_ENTER: Begin = begin_none::<Lock>;
+    const WAIT: &'static Wait = enter::<Lock>();
 
     fn waited_for(slf: &Ref<Condition>) -> PyResult<Obj> {
         slf.lock()

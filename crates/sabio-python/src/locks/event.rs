@@ -5,9 +5,8 @@ use std::task::{Context, Poll};
 use pyo3::prelude::*;
 use sabio_sync::Place;
 
-use super::waited::{Waited, begin_true};
+use super::waited::{Waited, give_true};
 use super::{PublicClass, describe, only_parameter, waiter, with_waiters};
-use crate::coroutine;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::waker::{is_doomed, visit_waker};
@@ -73,7 +72,7 @@ fn define(table: &mut MethodTable<Event>) {
         .fast_noargs(
             c"wait",
             c"wait($self, /)\n--\n\nWait until the event is set; gives True.",
-            |slf, py| coroutine::create_method(py, "Event.wait", slf.as_obj(), None, begin_true::<Event>),
+            |slf, py| give_true(py, "Event.wait", slf),
         )
         .fast_noargs(
             c"set",

@@ -7,10 +7,9 @@ use pyo3::prelude::*;
 use sabio_sync::{NotAcquired, Place};
 
 use super::async_with::{self, Acquirable};
-use super::waited::{Waited, begin_none, begin_true};
+use super::waited::{Waited, enter, give_true};
 use super::{PublicClass, describe, only_parameter, waiter, with_waiters};
-use crate::begun::Begin;
-use crate::coroutine;
+use crate::begun::Wait;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::waker::{is_doomed, visit_waker};
@@ -105,13 +104,13 @@ impl Waited for Lock {
 
 /// `acquire()`: a coroutine.
 pub(super) fn acquire(slf: &Ref<Lock>, py: Python<'_>) -> PyResult<Obj> {
-    coroutine::create_method(py, "Lock.acquire", slf.as_obj(), None, begin_true::<Lock>)
+    give_true(py, "Lock.acquire", slf)
 }
 
 impl Acquirable for Lock {
     const ENTER: &'static str = "Lock.__aenter__";
     const EXIT: &'static str = "Lock.__aexit__";
-    const BEGIN_ENTER: Begin = begin_none::<Lock>;
+    const WAIT: &'static Wait = enter::<Lock>();
 
     #[inline]
     fn is_plain(slf: &Ref<Lock>, py: Python<'_>) -> bool {

@@ -11,10 +11,9 @@ use pyo3::types::{PyDict, PyTuple};
 use sabio_sync::Place;
 
 use super::async_with::{self, Acquirable};
-use super::waited::{Waited, begin_none, begin_true};
+use super::waited::{Waited, enter, give_true};
 use super::{PublicClass, describe, only_parameter, waiter, whole_number, with_waiters};
-use crate::begun::Begin;
-use crate::coroutine;
+use crate::begun::Wait;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::waker::{is_doomed, visit_waker};
@@ -116,7 +115,7 @@ impl Waited for Semaphore {
 impl Acquirable for Semaphore {
     const ENTER: &'static str = "Semaphore.__aenter__";
     const EXIT: &'static str = "Semaphore.__aexit__";
-    const BEGIN_ENTER: Begin = begin_none::<Semaphore>;
+    const WAIT: &'static Wait = enter::<Semaphore>();
 
     #[inline]
     fn is_plain(slf: &Ref<Semaphore>, py: Python<'_>) -> bool {
@@ -151,7 +150,7 @@ fn define(table: &mut MethodTable<Semaphore>) {
         .fast_noargs(
             c"acquire",
             c"acquire($self, /)\n--\n\nWait until there is a permit and take it; gives True.",
-            |slf, py| coroutine::create_method(py, "Semaphore.acquire", slf.as_obj(), None, begin_true::<Semaphore>),
+            |slf, py| give_true(py, "Semaphore.acquire", slf),
         )
         .fast_noargs(
             c"release",

@@ -8,8 +8,9 @@ use pyo3::prelude::*;
 use sabio_sync::Place;
 
 use super::owner_as;
-use crate::begun::{Begun, Wait};
-use crate::ffi::{IntoObj, Obj, ObjCell, Outcome};
+use crate::begun::Wait;
+use crate::coroutine;
+use crate::ffi::{IntoObj, Obj, ObjCell, Outcome, Ref};
 use crate::loop_binding::LoopBound;
 
 /// A class whose objects are waited for.
@@ -47,29 +48,32 @@ impl Give for Nothing {
     }
 }
 
-/// `acquire()` or `wait()`, which return True.
-pub(super) fn begin_true<T: Waited>(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
-    begin::<T, True>(py, owner)
-}
-
-/// `__aenter__()`, which returns None.
-pub(super) fn begin_none<T: Waited>(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
-    begin::<T, Nothing>(py, owner)
-}
-
+/// `acquire()` or `wait()`, which return True: a coroutine.
 #[inline]
-fn begin<T: Waited, G: Give>(py: Python<'_>, owner: &Obj) -> Outcome<Begun> {
-    if owner_as::<T>(py, owner)?.take() {
-        return Ok(Begun::Done(G::give(py)?));
+pub(super) fn give_true<T: Waited>(py: Python<'_>, name: &'static str, waited: &Ref<T>) -> PyResult<Obj> {
+    coroutine::create_waiting(py, name, waited.as_obj().clone(), None, wait::<T, True>())
+}
+
+/// What `__aenter__()` waits for, which returns None.
+pub(super) const fn enter<T: Waited>() -> &'static Wait {
+    wait::<T, Nothing>()
+}
+
+const fn wait<T: Waited, G: Give>() -> &'static Wait {
+    const {
+        &Wait {
+            at_once: at_once::<T, G>,
+            poll: poll::<T, G>,
+            leave: leave::<T>,
+        }
     }
-    Ok(Begun::Waits(
-        const {
-            &Wait {
-                poll: poll::<T, G>,
-                leave: leave::<T>,
-            }
-        },
-    ))
+}
+
+fn at_once<T: Waited, G: Give>(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Option<Obj>> {
+    if owner_as::<T>(py, owner)?.take() {
+        return Ok(Some(G::give(py)?));
+    }
+    Ok(None)
 }
 
 fn poll<T: Waited, G: Give>(
@@ -81,6 +85,9 @@ fn poll<T: Waited, G: Give>(
 ) -> Poll<Outcome<Obj>> {
     let waited = owner_as::<T>(py, owner)?;
     if place.is_outside() {
+        if waited.take() {
+            return Poll::Ready(G::give(py));
+        }
         waited.binding().bind_for(cx.waker(), |_| Ok(owner.clone()))?;
     }
     waited.poll(place, cx).map(|()| G::give(py))

@@ -10,30 +10,28 @@ use sabio_sync::{Line, Place};
 use super::errors::{get_error, put_error, wait_error};
 use super::overrides::Method;
 use super::{Queue, State};
-use crate::begun::{Begun, Wait};
+use crate::begun::Wait;
 use crate::coroutine;
-use crate::ffi::{Args, MethodTable, Obj, ObjCell, Outcome, Ref, Signature, call_method};
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, call_method};
 use crate::names::names;
 
 /// `put(item)`: a coroutine.
 fn put(slf: &Ref<Queue>, args: Args<'_, '_>) -> PyResult<Obj> {
     let item = Obj::from(args.single("put", "item")?);
-    coroutine::create_method(args.py(), "Queue.put", slf.as_obj(), Some(item), begin_put)
+    coroutine::create_waiting(args.py(), "Queue.put", slf.as_obj().clone(), Some(item), &PUT)
 }
 
-/// `put` up to the point where it would have to wait.
-fn begin_put(py: Python<'_>, owner: &Obj, item: &ObjCell) -> Outcome<Begun> {
-    let state = state_of(py, owner)?;
-    if !state.store().has_room_at_once() {
-        return Ok(Begun::Waits(&PUT));
-    }
-    let item = item.take().unwrap_or_else(|| Obj::none(py));
-    state.put_nowait(item).map_err(put_error)?;
-    Ok(Begun::Done(Obj::none(py)))
-}
-
-/// The rest of it. The item is the coroutine's until it is put.
+/// The item is the coroutine's until it is put.
 static PUT: Wait = Wait {
+    at_once: |py, owner, item| {
+        let state = state_of(py, owner)?;
+        if !state.store().has_room_at_once() {
+            return Ok(None);
+        }
+        let item = item.take().unwrap_or_else(|| Obj::none(py));
+        state.put_nowait(item).map_err(put_error)?;
+        Ok(Some(Obj::none(py)))
+    },
     poll: |py, owner, item, place, cx| {
         let state = state_of(py, owner)?;
         ready!(state.poll_turn(Line::Putters, place, cx)).map_err(wait_error)?;
@@ -50,20 +48,17 @@ static PUT: Wait = Wait {
 
 /// `get()`: a coroutine.
 fn get(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
-    coroutine::create_method(py, "Queue.get", slf.as_obj(), None, begin_get)
+    coroutine::create_waiting(py, "Queue.get", slf.as_obj().clone(), None, &GET)
 }
 
-/// `get` up to the point where it would have to wait.
-fn begin_get(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
-    let state = state_of(py, owner)?;
-    if !state.store().has_item_at_once() {
-        return Ok(Begun::Waits(&GET));
-    }
-    Ok(Begun::Done(state.get_nowait().map_err(get_error)?))
-}
-
-/// The rest of it.
 static GET: Wait = Wait {
+    at_once: |py, owner, _argument| {
+        let state = state_of(py, owner)?;
+        if !state.store().has_item_at_once() {
+            return Ok(None);
+        }
+        Ok(Some(state.get_nowait().map_err(get_error)?))
+    },
     poll: |py, owner, _argument, place, cx| {
         let state = state_of(py, owner)?;
         ready!(state.poll_turn(Line::Getters, place, cx)).map_err(wait_error)?;
