@@ -326,6 +326,7 @@ async def test_exceptions_of_the_protocol_are_reported_and_everything_goes_on():
     transport.close()
 
 
+@pytest.mark.asyncio_lacks("a thread tells of the end, in a context of its own", "<3.12", run=False)
 async def test_callbacks_run_in_the_context_of_the_start():
     variable = contextvars.ContextVar("variable", default="outer")
     seen = set()
