@@ -17,6 +17,7 @@ import bench_connections
 import bench_http
 import bench_primitives
 import bench_scheduling
+import bench_sockets
 import bench_tcp
 import bench_tls
 import machine
@@ -44,6 +45,7 @@ QUESTIONS = {
     "scheduling": Question(bench_scheduling.TITLE, bench_scheduling.rows, 0.3, 0.05, needs_load=False),
     "primitives": Question(bench_primitives.TITLE, bench_primitives.rows, 0.3, 0.05, needs_load=False),
     "tcp": Question(bench_tcp.TITLE, bench_tcp.rows, 2.0, 0.4, needs_load=True),
+    "sockets": Question(bench_sockets.TITLE, bench_sockets.rows, 0.5, 0.1, needs_load=False),
     "http": Question(bench_http.TITLE, bench_http.rows, 2.0, 0.4, needs_load=True),
     "tls": Question(bench_tls.TITLE, bench_tls.rows, 2.0, 0.4, needs_load=True),
     "connections": Question(bench_connections.TITLE, bench_connections.rows, 1.0, 1.0, needs_load=False),
