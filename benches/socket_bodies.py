@@ -1,4 +1,4 @@
-"""What the rows about sockets do: echoes of datagrams and over Unix sockets, connecting and closing, much data over TCP.
+"""The bodies of the socket rows: echoes over UDP and Unix sockets, connecting and closing, much data over TCP.
 
 Client and server share a process and a loop, so both count. Called by `bench_sockets.py`.
 """
