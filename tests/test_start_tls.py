@@ -105,6 +105,7 @@ async def test_what_is_queued_leaves_before_the_handshake():
 
 async def test_stream_writer_upgrades_both_sides():
     seen = []
+    handled = asyncio.get_running_loop().create_future()
 
     async def handle(reader, writer):
         seen.append(await reader.readline())
@@ -115,6 +116,7 @@ async def test_stream_writer_upgrades_both_sides():
         await writer.drain()
         writer.close()
         await writer.wait_closed()
+        handled.set_result(None)
 
     server = await asyncio.start_server(handle, HOST, 0)
     async with server:
@@ -128,6 +130,7 @@ async def test_stream_writer_upgrades_both_sides():
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
+        await handled
     assert seen == [b"hello\n", b"secret\n"]
 
 

@@ -77,12 +77,15 @@ async def test_buffered_protocol_is_read_into_its_own_memory(size):
 
 
 async def test_streams_read_and_write():
+    handled = asyncio.get_running_loop().create_future()
+
     async def handle(reader, writer):
         while line := await reader.readline():
             writer.write(line.upper())
             await writer.drain()
         writer.close()
         await writer.wait_closed()
+        handled.set_result(None)
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=server_context())
     async with server:
@@ -96,6 +99,7 @@ async def test_streams_read_and_write():
         assert not writer.can_write_eof()
         writer.close()
         await writer.wait_closed()
+        await handled
 
 
 async def test_what_the_connection_is_can_be_asked():

@@ -169,3 +169,17 @@ async def test_errors_of_pause_writing_are_reported():
         assert contexts[0]["transport"] is transport
         transport.abort()
         await protocol.lost
+
+
+async def test_paused_connection_whose_peer_is_gone_can_be_closed(sabio):
+    async with serving() as served:
+        transport, protocol, accepted = await pair(served)
+        transport.pause_reading()
+        accepted.transport.write(b"unread")
+        await asyncio.sleep(0.02)
+        accepted.transport.abort()
+        await asyncio.sleep(0.02)
+        assert protocol.calls == ["connection_made"]
+        transport.close()
+        assert await protocol.lost is None
+        assert protocol.received == b""

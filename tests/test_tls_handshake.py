@@ -194,9 +194,9 @@ async def test_context_that_cannot_serve_closes_the_socket():
     left, right = tcp_pair()
     with left, right:
         loop = asyncio.get_running_loop()
-        context = client_context()
-        with pytest.raises(ValueError, match="check_hostname requires server_hostname"):
-            await loop.create_connection(Recorder, sock=left, ssl=context, server_hostname="")
+        context = server_context()
+        with pytest.raises(ssl.SSLError, match="Cannot create a client socket"):
+            await loop.create_connection(Recorder, sock=left, ssl=context, server_hostname="localhost")
         left.close()
 
 

@@ -3,75 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import ssl
+import sys
 import weakref
 
 import pytest
 
-from tests.support.certificates import client_context, server_context
-from tests.support.net import reset, tcp_pair
+from tests.support.net import reset
 from tests.support.protocols import Recorder
 from tests.support.tls import blocking_client, in_thread, serving
+from tests.support.tls_peer import peers
 from tests.support.waiting import turns
 
 pytestmark = pytest.mark.usefixtures("tls_engine")
-
-
-async def peers(factory=Recorder, **options):
-    """A TLS client on a socket pair and the plain socket at the other end, where a test plays the server."""
-    left, right = tcp_pair()
-    loop = asyncio.get_running_loop()
-    connecting = asyncio.ensure_future(
-        loop.create_connection(
-            factory, sock=left, ssl=client_context(), server_hostname="localhost", **options
-        )
-    )
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server = server_context().wrap_bio(incoming, outgoing, server_side=True)
-    while True:
-        try:
-            server.do_handshake()
-            break
-        except ssl.SSLWantReadError:
-            if outgoing.pending:
-                await loop.sock_sendall(right, outgoing.read())
-            incoming.write(await loop.sock_recv(right, 100_000))
-    await loop.sock_sendall(right, outgoing.read())
-    transport, protocol = await connecting
-    return transport, protocol, Peer(right, server, incoming, outgoing)
-
-
-class Peer:
-    """The server's side, by hand."""
-
-    def __init__(self, sock, ssl_object, incoming, outgoing):
-        self.sock, self.ssl_object, self.incoming, self.outgoing = sock, ssl_object, incoming, outgoing
-
-    async def send(self, data=b""):
-        if data:
-            self.ssl_object.write(data)
-        await asyncio.get_running_loop().sock_sendall(self.sock, self.outgoing.read())
-
-    async def receive(self):
-        """Decrypted data; empty after close_notify."""
-        while True:
-            try:
-                return self.ssl_object.read()
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLWantReadError:
-                data = await asyncio.get_running_loop().sock_recv(self.sock, 100_000)
-                if not data:
-                    raise EOFError from None
-                self.incoming.write(data)
-
-    async def say_goodbye(self):
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self.ssl_object.unwrap()
-        await self.send()
 
 
 async def test_close_says_so_and_waits_for_the_peer():
@@ -276,6 +222,9 @@ async def test_connection_cannot_be_kept_half_open(caplog):
         ]
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="before 3.12 a server that is closed is not waited for"
+)
 async def test_server_waits_for_its_tls_connections():
     async with serving() as served:
         transport, protocol = await served.connect()
