@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import ssl
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -87,10 +89,11 @@ def interactive(arguments):
 
 @contextlib.contextmanager
 def s_server(*more):
-    """`openssl s_server` on a free port: the program and its port."""
+    """`openssl s_server` on a free port: the program and its port. With `-nocert` it shows no certificate."""
     files = ["-cert", certificates() / "server.pem", "-key", certificates() / "server.key"]
+    shown = [] if "-nocert" in more else files
     accept = ["-accept", f"{HOST}:0"]
-    with interactive([program("openssl"), "s_server", *accept, *files, *more]) as server:
+    with interactive([program("openssl"), "s_server", *accept, *shown, *more]) as server:
         server.wait_for(b"ACCEPT ")
         yield server, int(server.wait_for(b"\n").rpartition(b":")[2])
 
@@ -187,6 +190,36 @@ async def test_renegotiation_that_a_server_asks_for_is_made():
         assert b"after" in await in_thread(server.wait_for, b"after\n")
         transport.close()
         assert await protocol.lost is None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="keys that both sides know came with 3.13")
+async def test_callback_that_fails_in_a_renegotiation_ends_the_connection(reports):
+    loop = asyncio.get_running_loop()
+    hints = []
+
+    def key_for(hint):
+        hints.append(hint)
+        if len(hints) > 1:
+            raise LookupError("no key any more")
+        return "name", bytes.fromhex("1a2b")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("PSK")
+    context.set_psk_client_callback(key_for)
+    key = ["-psk", "1a2b", "-psk_identity", "name", "-cipher", "PSK"]
+    with s_server("-nocert", "-tls1_2", "-no_ticket", "-no_cache", *key) as (server, port):
+        transport, protocol = await loop.create_connection(Recorder, HOST, port, ssl=context)
+        transport.write(b"before\n")
+        assert b"before" in await in_thread(server.wait_for, b"before\n")
+        server.say(b"r\n")
+        error = await protocol.lost
+    # The library hears of no key; what the callback raised is the interpreter's to report.
+    assert isinstance(error, ssl.SSLError)
+    assert error.reason == "PSK_IDENTITY_NOT_FOUND"
+    assert len(reports.take_unraisable()) == 1
 
 
 @pytest.mark.parametrize("version", VERSIONS)
