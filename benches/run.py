@@ -16,6 +16,7 @@ from pathlib import Path
 import bench_connections
 import bench_http
 import bench_primitives
+import bench_processes
 import bench_scheduling
 import bench_sockets
 import bench_tcp
@@ -48,6 +49,7 @@ QUESTIONS = {
     "sockets": Question(bench_sockets.TITLE, bench_sockets.rows, 0.5, 0.1, needs_load=False),
     "http": Question(bench_http.TITLE, bench_http.rows, 2.0, 0.4, needs_load=True),
     "tls": Question(bench_tls.TITLE, bench_tls.rows, 2.0, 0.4, needs_load=True),
+    "processes": Question(bench_processes.TITLE, bench_processes.rows, 0.5, 0.1, needs_load=False),
     "connections": Question(bench_connections.TITLE, bench_connections.rows, 1.0, 1.0, needs_load=False),
 }
 

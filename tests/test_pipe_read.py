@@ -299,6 +299,15 @@ async def test_error_of_a_read_is_reported_and_the_connection_is_lost():
     assert context["protocol"] is protocol
 
 
+async def test_device_that_can_not_be_waited_for(sabio):
+    contexts = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
+    with open("/dev/null", "rb", buffering=0) as null:
+        _, protocol = await reading(null)
+        assert isinstance(await protocol.lost, PermissionError)
+    assert [type(context["exception"]) for context in contexts] == [PermissionError]
+
+
 async def test_regular_file_is_refused_and_stays_open():
     with (
         tempfile.TemporaryFile() as file,
