@@ -49,6 +49,16 @@ class Talkative(Upgrading):
     answer = b"x" * 3_000_000 + b"GO AHEAD\n"
 
 
+class Flooding(Upgrading):
+    """Has much to say as soon as it has upgraded."""
+
+    flood = bytes(range(256)) * 20_000
+
+    async def upgrade(self):
+        await super().upgrade()
+        self.transport.write(self.flood)
+
+
 @contextlib.asynccontextmanager
 async def plain_server(factory):
     protocols = []
@@ -132,6 +142,19 @@ async def test_stream_writer_upgrades_both_sides():
         await writer.wait_closed()
         await handled
     assert seen == [b"hello\n", b"secret\n"]
+
+
+@pytest.mark.asyncio_lacks("leaves the old transport paused", run=False)
+async def test_reader_that_has_much_to_read_at_once_goes_on():
+    async with plain_server(Flooding) as (address, _):
+        reader, writer = await asyncio.open_connection(*address, limit=1000)
+        writer.write(b"STARTTLS\n")
+        assert await reader.readline() == b"GO AHEAD\n"
+        await writer.start_tls(client_context(), server_hostname="localhost")
+        await asyncio.sleep(0.01)
+        assert await reader.readexactly(len(Flooding.flood)) == Flooding.flood
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.asyncio_lacks(

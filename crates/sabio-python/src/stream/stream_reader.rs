@@ -126,7 +126,14 @@ fn replace_transport(slf: &Ref<StreamReader>, transport: &Bound<'_, PyAny>) -> P
     if slf.reader.transport.is_none() {
         return Err(PyAssertionError::new_err("Transport not set"));
     }
-    slf.reader.transport.set(Some(Obj::from(transport)));
+    let new = Obj::from(transport);
+    let old = slf.reader.transport.replace(Some(new.clone()));
+    if let (true, Some(old)) = (slf.reader.paused.get(), old) {
+        // What came before the change was too much: it is the new one that has to wait now.
+        let py = transport.py();
+        call_method(py, &new, &names(py)?.pause_reading, &[])?;
+        call_method(py, &old, &names(py)?.resume_reading, &[])?;
+    }
     Ok(())
 }
 
