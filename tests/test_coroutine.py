@@ -12,7 +12,7 @@ import pytest
 
 import sabio
 from tests.support.net import socket_pair
-from tests.support.process import run_python
+from tests.support.process import output_of, run_python
 from tests.support.waiting import turns
 
 variable = contextvars.ContextVar("variable", default="unset")
@@ -501,3 +501,29 @@ def test_a_coroutine_that_outlives_the_program_warns_and_the_process_ends_well()
     done = run_python("-c", "import sabio, sys\nsys.kept = [sabio.sleep(0)]\nprint('kept')")
     assert (done.returncode, done.stdout) == (0, "kept\n")
     assert done.stderr in ("", "sys:1: RuntimeWarning: coroutine 'sleep' was never awaited\n")
+
+
+def test_coroutines_that_are_used_again_are_collected_after_a_freeze(sabio):
+    code = """
+    import asyncio, gc, sabio, weakref
+
+    async def main():
+        # Waits that have ended: their coroutines are kept for the next ones.
+        for _ in range(3):
+            event = sabio.Event()
+            asyncio.get_running_loop().call_soon(event.set)
+            await event.wait()
+        gc.freeze()
+        event = sabio.Event()
+        task = asyncio.ensure_future(event.wait())
+        await asyncio.sleep(0)
+        task._log_destroy_pending = False
+        return weakref.ref(task)
+
+    loop = sabio.new_event_loop()
+    reference = loop.run_until_complete(main())
+    gc.collect()
+    print(reference())
+    loop.close()
+    """
+    assert output_of("sabio", code) == ["None"]

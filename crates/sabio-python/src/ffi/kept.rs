@@ -37,8 +37,16 @@ impl<T: Class, const N: usize> Kept<T, N> {
     pub(crate) fn keep(&self, ended: &Ref<T>) {
         let count = self.count.get();
         if count < N && !is_watched(ended.as_obj()) {
-            // SAFETY: under the GIL nobody else touches the array; it owns a reference to each of the first `count`.
-            unsafe { (&mut *self.instances.get())[count] = ended.as_obj().clone().into_ptr() };
+            let kept = ended.as_obj().clone().into_ptr();
+            // SAFETY: under the GIL nobody else touches the array; it owns a reference to each of the first `count`. What
+            // is kept refers to nothing, so that the collector need not know it: what is frozen meanwhile
+            // (`gc.freeze()`) could never be collected in its next life.
+            unsafe {
+                if T::COLLECTED {
+                    py_ffi::PyObject_GC_UnTrack(kept.cast());
+                }
+                (&mut *self.instances.get())[count] = kept;
+            }
             self.count.set(count + 1);
         }
     }
@@ -49,8 +57,14 @@ impl<T: Class, const N: usize> Kept<T, N> {
         while let Some(count) = self.count.get().checked_sub(1) {
             self.count.set(count);
             // SAFETY: under the GIL nobody else touches the array. It owned this reference, which is given away; only
-            // instances of `T`'s class are put there.
-            let kept = unsafe { Ref::<T>::from_obj(Obj::from_owned((&*self.instances.get())[count])) };
+            // instances of `T`'s class are put there, and the collector forgot them then.
+            let kept = unsafe {
+                let kept = (&*self.instances.get())[count];
+                if T::COLLECTED {
+                    py_ffi::PyObject_GC_Track(kept.cast());
+                }
+                Ref::<T>::from_obj(Obj::from_owned(kept))
+            };
             if kept.as_obj().refcount() == 1 && !is_watched(kept.as_obj()) {
                 return Some(kept);
             }
