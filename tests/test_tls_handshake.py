@@ -57,6 +57,14 @@ async def test_default_context_trusts_nobody_s_test_authority():
         await fails_to_connect(served, ssl.SSLCertVerificationError, "unable to get local issuer", ssl=True)
 
 
+async def test_default_context_is_the_one_of_the_moment(monkeypatch):
+    monkeypatch.setattr(ssl, "create_default_context", client_context)
+    async with serving() as served:
+        transport, protocol = await served.connect(ssl=True)
+        transport.close()
+        assert await protocol.lost is None
+
+
 async def test_host_is_the_expected_name_if_nobody_says_otherwise():
     async with serving() as served:
         transport, protocol = await served.connect(server_hostname=None)

@@ -9,7 +9,6 @@ use crate::ffi::{Global, Obj};
 /// The interpreter's `ssl`.
 pub(crate) struct SslModule {
     pub(crate) memory_bio: Obj,
-    pub(crate) create_default_context: Obj,
     pub(crate) ssl_context: Obj,
     pub(crate) certificate_error: Obj,
     pub(crate) ssl_error: Obj,
@@ -24,7 +23,6 @@ impl SslModule {
         let get = |name: &str| PyResult::Ok(Obj::from(module.getattr(name)?));
         Ok(SslModule {
             memory_bio: get("MemoryBIO")?,
-            create_default_context: get("create_default_context")?,
             ssl_context: get("SSLContext")?,
             certificate_error: get("CertificateError")?,
             ssl_error: get("SSLError")?,

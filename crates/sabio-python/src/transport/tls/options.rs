@@ -53,7 +53,8 @@ impl Options {
     /// ValueError for a timeout that is not positive, and for a server without a context; those of
     /// `ssl.create_default_context()`.
     pub(super) fn check(self, py: Python<'_>) -> PyResult<Checked> {
-        let ssl = ssl_module(py)?;
+        // Says so if the interpreter has none.
+        ssl_module(py)?;
         let handshake_timeout = timeout(
             py,
             "ssl_handshake_timeout",
@@ -76,7 +77,8 @@ impl Options {
                 return Err(PyValueError::new_err("Server side SSL needs a valid SSLContext"));
             }
             None => {
-                let context = ssl.create_default_context.bind(py).call0()?;
+                // Whatever stands there now: programs replace it.
+                let context = py.import("ssl")?.call_method0("create_default_context")?;
                 if server_hostname.is_none() {
                     context.setattr("check_hostname", false)?;
                 }
