@@ -329,3 +329,17 @@ def test_lock_is_shared_by_tasks_of_every_kind(sabio):
         assert not lock.locked()
 
     run_way("sabio", main())
+
+
+@in_every_way
+async def test_leaving_takes_what_a_block_gives(objects):
+    for make in (objects.Lock, objects.Condition, objects.Semaphore):
+        primitive = make()
+        for given in ((), (None,), (None, None, None, None)):
+            with pytest.raises(TypeError):
+                await primitive.__aexit__(*given)
+        await primitive.acquire()
+        await primitive.__aexit__(exc_type=None, exc=None, tb=None)
+        if make is not objects.Semaphore:
+            with pytest.raises(RuntimeError):
+                await primitive.__aexit__(None, None, None)

@@ -11,8 +11,8 @@ use super::PublicClass;
 use crate::begun::{Begun, Wait};
 use crate::coroutine;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Outcome, Ref, Sent, Visit,
-    call_method,
+    Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Outcome, Ref, Sent,
+    Signature, Visit, call_method,
 };
 use crate::future_iterator::thrown;
 use crate::names::names;
@@ -59,9 +59,17 @@ fn enter<T: Acquirable>(slf: &Ref<T>, py: Python<'_>) -> PyResult<Obj> {
     coroutine::create_waiting(py, T::ENTER, T::waited_for(slf)?, None, T::WAIT)
 }
 
+const AEXIT: Signature<3> = Signature {
+    function: "__aexit__",
+    parameters: ["exc_type", "exc", "tb"],
+    required: 3,
+    positional: 3,
+};
+
 #[inline]
 fn exit<T: Acquirable>(slf: &Ref<T>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
+    args.all(&AEXIT)?;
     if !T::is_plain(slf, py) {
         return coroutine::create_method(py, T::EXIT, slf.as_obj(), None, exit_by_name);
     }
@@ -94,7 +102,7 @@ pub(super) fn define<T: Acquirable>(table: &mut MethodTable<T>) {
         )
         .fast_method(
             c"__aexit__",
-            c"__aexit__($self, exc_type, exc, tb, /)\n--\n\nRelease it.",
+            c"__aexit__($self, exc_type, exc, tb)\n--\n\nRelease it.",
             exit::<T>,
         );
 }

@@ -15,7 +15,7 @@ use pyo3::types::PyBytes;
 
 use super::direct::Direct;
 use super::portable::Portable;
-use crate::ffi::{Library, Obj, Room, Signature, Visit, add_function};
+use crate::ffi::{Library, Obj, Room, Visit};
 
 /// The environment variable that forces an engine.
 const FORCED: &str = "SABIO_TLS_ENGINE";
@@ -289,11 +289,12 @@ impl Engine {
     }
 }
 
-/// `_tls_engine()`: the name of the engine that connections get, and why.
+/// The name of the TLS engine that new connections get, and why.
 ///
 /// # Errors
 /// ValueError for a `SABIO_TLS_ENGINE` that names no engine.
-fn describe(py: Python<'_>) -> PyResult<(&'static str, String)> {
+#[pyfunction]
+fn _tls_engine(py: Python<'_>) -> PyResult<(&'static str, String)> {
     Ok(match (Forced::by_environment()?, Library::get(py)) {
         (Forced::Portable, _) => ("portable", format!("{FORCED} asks for it")),
         (_, Ok(library)) => ("libssl", library.describe()),
@@ -301,24 +302,8 @@ fn describe(py: Python<'_>) -> PyResult<(&'static str, String)> {
     })
 }
 
-const TLS_ENGINE: Signature<0> = Signature {
-    function: "_tls_engine",
-    parameters: [],
-    required: 0,
-    positional: 0,
-};
-
 /// Adds `_tls_engine()`.
 pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    add_function(
-        module,
-        c"_tls_engine",
-        c"_tls_engine()\n--\n\nThe name of the TLS engine that new connections get, and why.",
-        |args| {
-            args.parse(&TLS_ENGINE)?;
-            Ok(Obj::from(
-                describe(args.py())?.into_pyobject(args.py())?.into_any(),
-            ))
-        },
-    )
+    // Not for users: it is no part of the module's `__all__`.
+    module.setattr("_tls_engine", wrap_pyfunction!(_tls_engine, module)?)
 }
