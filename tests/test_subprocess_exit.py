@@ -90,6 +90,7 @@ async def test_status_that_popen_takes_in_a_thread(sabio):
         transport.close()
 
 
+@pytest.mark.asyncio_lacks("a thread waits for the end and is faster", "<3.12", run=False)
 async def test_status_that_somebody_else_has_taken(caplog):
     transport, protocol = await run_program(*BLOCKED)
     transport.kill()
