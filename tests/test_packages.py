@@ -6,19 +6,14 @@ must print the same.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.process import run_python
-
+from tests.support.process import complaints, run_python
 
 FOLDER = Path(__file__).parent / "packages"
 PROGRAMS = sorted(FOLDER.glob("with_*.py"))
-
-#: What debug mode says of a machine that is busy.
-SLOW_CALLBACK = re.compile(r"^Executing .* took [\d.]+ seconds\n", re.MULTILINE)
 
 LOOP_ALONE = "import runpy, sys, sabio; sabio.run(runpy.run_path(sys.argv[1])['main']())"
 WORLDS = {
@@ -31,7 +26,7 @@ WORLDS = {
 def output(*command: str) -> str:
     """What a program prints that ends well and complains of nothing."""
     done = run_python(*command)
-    assert (done.returncode, SLOW_CALLBACK.sub("", done.stderr)) == (0, "")
+    assert (done.returncode, complaints(done)) == (0, "")
     return done.stdout
 
 

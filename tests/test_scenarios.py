@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import run_python
+from tests.support.process import complaints, run_python
 from tests.support.versions import is_affected
 
 FOLDER = Path(__file__).parent / "scenarios"
@@ -34,7 +34,7 @@ def name_of(script: Path) -> str:
 def check(script: Path, *options: str) -> None:
     done = run_python(*options, str(script), timeout=60.0)
     assert done.stdout == script.with_suffix(".txt").read_text(), done.stderr
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done)) == (0, "")
 
 
 def test_there_are_scripts_and_none_knows_of_sabio() -> None:

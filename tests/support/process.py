@@ -7,6 +7,7 @@ under test, so that one program serves both halves of a differential test.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,9 @@ PREAMBLES = {
     "asyncio": "import asyncio\nnew_event_loop = asyncio.SelectorEventLoop\n",
     "sabio": "import asyncio\nimport sabio\nnew_event_loop = sabio.new_event_loop\n",
 }
+
+#: What debug mode says of a machine that is busy.
+SLOW_CALLBACK = re.compile(r"^Executing .* took [\d.]+ seconds\n", re.MULTILINE)
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -53,6 +57,11 @@ def run_python(
         timeout=timeout,
         check=False,
     )
+
+
+def complaints(done: subprocess.CompletedProcess[str]) -> str:
+    """What a program has written to standard error, but for what is the machine's fault."""
+    return SLOW_CALLBACK.sub("", done.stderr)
 
 
 def program(loop_name: str, code: str) -> str:
