@@ -31,6 +31,9 @@ LOOM_MAX_PREEMPTIONS = "4"
 #: Seconds after which a check is taken to hang; each takes less than a quarter of it on two slow cores.
 LIMIT = 480.0
 
+#: The version that is measured and worked with, besides the oldest and the newest.
+USUAL = "3.14"
+
 CLIPPY = "cargo clippy"
 TEST = "cargo test"
 MYPY = "mypy --strict"
@@ -103,14 +106,18 @@ def pytest(environment: Environment, which: str, *options: str) -> Check:
     return in_environment(environment, name, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options)
 
 
-def suite(environment: Environment) -> Check:
+#: What a test does on asyncio is told by the same test on the default, the usual and the newest version.
+ON_SABIO_ALONE = ("--loops", "sabio")
+
+
+def suite(environment: Environment, *options: str) -> Check:
     """All of the suite that can share the machine with another check."""
-    return pytest(environment, "", "-m", "not alone")
+    return pytest(environment, "", "-m", "not alone", *options)
 
 
-def suite_without_stress(environment: Environment) -> Check:
+def suite_without_stress(environment: Environment, *options: str) -> Check:
     """The suite without the stress tests."""
-    return pytest(environment, ", without the stress tests", "--ignore=tests/stress")
+    return pytest(environment, ", without the stress tests", "--ignore=tests/stress", *options)
 
 
 def lateness(environment: Environment) -> Check:
@@ -141,7 +148,7 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
     builds = [build(release, ["run", "test", "lint"]), build(checked, ["run", "test"])]
     tests: list[list[Check]] = [
         [*python_checks(release), *conformance(release), *conformance_installed(release)],
-        [suite(checked)],
+        [suite(checked, *ON_SABIO_ALONE)],
     ]
     alone = [lateness(checked)]
     for version, interpreter in found.items():
@@ -153,7 +160,8 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
             tests.append([suite(environment), *conformance(environment)])
             alone.append(lateness(environment))
         else:
-            tests.append([suite_without_stress(environment), *conformance(environment, "--quick")])
+            options = () if version == USUAL else ON_SABIO_ALONE
+            tests.append([suite_without_stress(environment, *options), *conformance(environment, "--quick")])
         tests[-1] += conformance_installed(environment, *(() if version == newest else ("--quick",)))
     # A build uses both cores for most of its time, so the builds are spread out: each runs while that is tested
     # which the one before it has made.

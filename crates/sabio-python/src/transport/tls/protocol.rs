@@ -118,6 +118,11 @@ fn define(table: &mut MethodTable<TlsProtocol>) {
             Ok(slf.transport.get().and_then(|tls| tls.lower.get()))
         })
         .getter(
+            c"_app_reading_paused",
+            c"Whether the application has paused reading.",
+            |slf, _py| Ok(slf.transport.get().is_some_and(|tls| tls.reading_paused.get())),
+        )
+        .getter(
             c"_app_protocol",
             c"The protocol of the application, or None.",
             |slf, _py| Ok(slf.transport.get().and_then(|tls| tls.protocol.get())),
