@@ -31,9 +31,6 @@ LOOM_MAX_PREEMPTIONS = "4"
 #: Seconds after which a check is taken to hang; each takes less than a quarter of it on two slow cores.
 LIMIT = 480.0
 
-#: The version that is measured and worked with, besides the oldest and the newest.
-USUAL = "3.14"
-
 CLIPPY = "cargo clippy"
 TEST = "cargo test"
 MYPY = "mypy --strict"
@@ -106,7 +103,7 @@ def pytest(environment: Environment, which: str, *options: str) -> Check:
     return in_environment(environment, name, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options)
 
 
-#: What a test does on asyncio is told by the same test on the default, the usual and the newest version.
+#: What a test does on asyncio is told by the same test on the oldest and the newest version.
 ON_SABIO_ALONE = ("--loops", "sabio")
 
 
@@ -160,8 +157,8 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
             tests.append([suite(environment), *conformance(environment)])
             alone.append(lateness(environment))
         else:
-            options = () if version == USUAL else ON_SABIO_ALONE
-            tests.append([suite_without_stress(environment, *options), *conformance(environment, "--quick")])
+            shorter = suite_without_stress(environment, *ON_SABIO_ALONE)
+            tests.append([shorter, *conformance(environment, "--quick")])
         tests[-1] += conformance_installed(environment, *(() if version == newest else ("--quick",)))
     # A build uses both cores for most of its time, so the builds are spread out: each runs while that is tested
     # which the one before it has made.

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use sabio_sync::oneshot::{Sender, channel};
 
 use super::stream::Stream;
-use super::{read, write};
+use super::{reading, write};
 use crate::ffi::Ref;
 
 /// Whether a file is on its way, and who is to be told when the descriptor takes more.
@@ -57,7 +57,7 @@ impl FileSender {
             resume_reading: !stream.is_closing() && !stream.reading_paused.get(),
             stream: stream.clone(),
         };
-        read::pause_reading(stream, py)?;
+        reading::pause(stream, py)?;
         write::flush_now(stream, py)?;
         Ok(sender)
     }
@@ -119,7 +119,7 @@ impl Drop for FileSender {
         Python::attach(|py| {
             let mut settled = stream.update_interest(py);
             if self.resume_reading {
-                settled = settled.and(read::resume_reading(stream, py));
+                settled = settled.and(reading::resume(stream, py));
             }
             if let Err(error) = settled {
                 error.write_unraisable(py, Some(stream.bind(py)));

@@ -9,12 +9,12 @@ use sabio_reactor::socket;
 
 use super::channel::SocketChannel;
 use super::close;
-use super::receive::{LARGE, MAX_SIZE, receive_bytes, receive_for_reader};
+use super::receive::{LARGE, receive_bytes, receive_for_reader};
 use super::shared::log_debug;
 use super::stream::{Delivery, Stream};
 use super::tls;
 use crate::event_loop::Loop;
-use crate::ffi::{MethodTable, Obj, Ref, fill_buffer};
+use crate::ffi::{Obj, Ref, fill_buffer};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::stream::{Reader, StreamReaderProtocol};
@@ -173,61 +173,10 @@ pub(super) fn at_eof(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyRes
     }
 }
 
-/// `pause_reading()`.
-///
-/// # Errors
-/// OSError of the poller.
-pub(crate) fn pause_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
-    if slf.closing.get() || slf.reading_paused.replace(true) {
-        return Ok(());
-    }
-    slf.update_interest(py)?;
-    log_debug(slf, py, "%r pauses reading")
-}
-
-/// `resume_reading()`.
-///
-/// # Errors
-/// OSError of the poller.
-pub(crate) fn resume_reading(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
-    if slf.closing.get() || !slf.reading_paused.replace(false) {
-        return Ok(());
-    }
-    slf.update_interest(py)?;
-    log_debug(slf, py, "%r resumes reading")
-}
-
 static SIZE_HINT: crate::ffi::Global<Obj> = crate::ffi::Global::new();
 
 /// Makes the argument of `get_buffer`.
 pub(super) fn init(py: Python<'_>) -> PyResult<()> {
     SIZE_HINT.set(py, (-1_i32).into_pyobject(py)?.into_any().into());
     Ok(())
-}
-
-pub(super) fn define(table: &mut MethodTable<Stream>) {
-    table
-        .fast_noargs(
-            c"pause_reading",
-            c"pause_reading($self, /)\n--\n\nStop reading until resume_reading() is called.",
-            pause_reading,
-        )
-        .fast_noargs(
-            c"resume_reading",
-            c"resume_reading($self, /)\n--\n\nGo on reading.",
-            resume_reading,
-        )
-        .fast_noargs(
-            c"is_reading",
-            c"is_reading($self, /)\n--\n\nWhether the transport reads: neither paused nor closing.",
-            |slf, _py| Ok(!slf.closing.get() && !slf.reading_paused.get()),
-        )
-        .getter(c"_paused", c"Whether reading is paused.", |slf, _py| {
-            Ok(slf.reading_paused.get())
-        })
-        .getter(
-            c"max_size",
-            c"The most that one read gives, in bytes.",
-            |_slf, _py| Ok(MAX_SIZE),
-        );
 }

@@ -19,9 +19,10 @@ use sabio_sync::oneshot::Sender;
 use super::descriptor::Owner;
 use super::file::FileState;
 use super::queue::Queue;
+use super::reading::{self, Reading};
 use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::tls::TlsProtocol;
-use super::{Source, close, extra, flow, read, write};
+use super::{Source, close, extra, flow, write};
 use crate::event_loop::Loop;
 use crate::event_loop::server::Server;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, Ref, Slot, Visit};
@@ -149,6 +150,13 @@ impl Transport for Stream {
             Some(server) => Server::detach(&server, py),
             None => Ok(()),
         }
+    }
+}
+
+impl Reading for Stream {
+    #[inline]
+    fn reading_paused(&self) -> &Cell<bool> {
+        &self.reading_paused
     }
 }
 
@@ -302,7 +310,7 @@ pub(crate) fn check_unused(event_loop: &Ref<Loop>, socket: &Bound<'_, PyAny>, fd
 }
 
 fn define(table: &mut MethodTable<Stream>) {
-    read::define(table);
+    reading::define(table);
     write::define(table);
     flow::define(table);
     close::define(table);

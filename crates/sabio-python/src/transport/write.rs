@@ -16,8 +16,7 @@ use super::channel::SocketChannel;
 use super::queue::{Progress, Queue};
 use super::stream::Stream;
 use super::tls::Outgoing;
-use super::{close, flow};
-use crate::asyncio::asyncio;
+use super::{close, flow, in_vain};
 use crate::event_loop::{CorkedTransport, Loop};
 use crate::ffi::{Args, MethodTable, Obj, ReadBuffer, Ref};
 use crate::os_error::os_error;
@@ -25,8 +24,8 @@ use crate::os_error::os_error;
 /// So many bytes are sent at once, without waiting for the end of the callback.
 pub(super) const CORKED_AT_MOST: usize = 64 * 1024;
 
-/// After so many writes to a lost connection each further one is logged (asyncio's constant of the same meaning).
-pub(super) const LOG_THRESHOLD_FOR_CONNLOST_WRITES: u32 = 5;
+/// What is logged of writes to a socket that is lost.
+pub(super) const LOST: &str = "socket.send() raised exception.";
 
 const FATAL_WRITE: &str = "Fatal write error on socket transport";
 
@@ -205,7 +204,7 @@ pub(crate) fn write(slf: &Ref<Stream>, data: &Bound<'_, PyAny>) -> PyResult<()> 
         return Ok(());
     }
     if slf.is_lost() {
-        return written_in_vain(slf, py);
+        return in_vain::written(py, &slf.conn_lost, LOST);
     }
     let Some(event_loop) = slf.event_loop.get() else {
         return Ok(());
@@ -285,20 +284,6 @@ fn settle(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult
     flow::maybe_pause(slf, py)
 }
 
-/// Counts a write to a lost connection, and warns from the fifth on.
-#[cold]
-fn written_in_vain(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
-    let count = slf.conn_lost.get();
-    if count >= LOG_THRESHOLD_FOR_CONNLOST_WRITES {
-        asyncio(py)?
-            .logger
-            .bind(py)
-            .call_method1("warning", ("socket.send() raised exception.",))?;
-    }
-    slf.conn_lost.set(count.saturating_add(1));
-    Ok(())
-}
-
 fn writelines(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
     let py = args.py();
     let list_of_data = args.single("writelines", "list_of_data")?;
@@ -325,7 +310,7 @@ fn writelines(slf: &Ref<Stream>, args: Args<'_, '_>) -> PyResult<()> {
         return Ok(());
     }
     if slf.is_lost() {
-        return written_in_vain(slf, py);
+        return in_vain::written(py, &slf.conn_lost, LOST);
     }
     let Some(event_loop) = slf.event_loop.get() else {
         return Ok(());

@@ -14,15 +14,12 @@ use sabio_reactor::socket::{Address, MOST_DATAGRAMS, can_send_rows, send_batch};
 
 use super::receive::error_received;
 use super::{Datagram, Family};
-use crate::asyncio::asyncio;
 use crate::event_loop::{CorkedTransport, Loop};
 use crate::ffi::{Args, MethodTable, Obj, ReadBuffer, Ref, Signature, Visit};
 use crate::os_error::os_error;
 use crate::transport::shared::Transport;
-use crate::transport::{address_from_python, close, flow, unix_address_from_python};
-
-/// After so many datagrams to a lost endpoint each further one is logged (asyncio's constant of the same meaning).
-const LOG_THRESHOLD_FOR_CONNLOST_WRITES: u32 = 5;
+use crate::transport::write::LOST;
+use crate::transport::{address_from_python, close, flow, in_vain, unix_address_from_python};
 
 /// What a waiting datagram counts beside its data, in bytes: from 3.13, where datagrams may be empty.
 const HEADER_SIZE: usize = if cfg!(Py_3_13) { 8 } else { 0 };
@@ -351,10 +348,7 @@ fn settle(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResu
 #[cold]
 fn sent_in_vain(slf: &Ref<Datagram>, py: Python<'_>) -> PyResult<()> {
     let count = slf.conn_lost.get();
-    if count >= LOG_THRESHOLD_FOR_CONNLOST_WRITES {
-        let logger = asyncio(py)?.logger.bind(py);
-        logger.call_method1("warning", ("socket.send() raised exception.",))?;
-    }
+    in_vain::warn(py, count, LOST)?;
     if count > 0 {
         slf.conn_lost.set(count.saturating_add(1));
     }

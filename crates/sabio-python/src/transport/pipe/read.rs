@@ -21,8 +21,9 @@ use crate::os_error::os_error;
 use crate::stream::{Reader, StreamReaderProtocol};
 use crate::subprocess::PipeProtocol;
 use crate::transport::channel::PipeChannel;
-use crate::transport::receive::{LARGE, MAX_SIZE, receive_bytes, receive_for_reader};
-use crate::transport::shared::{self, Shared, Transport, finalize, log_debug, watch};
+use crate::transport::reading::{self, Reading};
+use crate::transport::receive::{LARGE, receive_bytes, receive_for_reader};
+use crate::transport::shared::{self, Shared, Transport, finalize, watch};
 use crate::transport::{Source, close};
 
 /// `EIO`: the other side of a terminal is gone, which is the ordinary end of one.
@@ -163,9 +164,11 @@ impl ReadPipe {
     fn wants_data(&self) -> bool {
         self.started.get() && self.is_reading()
     }
+}
 
-    fn is_reading(&self) -> bool {
-        !self.reading_paused.get() && !self.closing.get()
+impl Reading for ReadPipe {
+    fn reading_paused(&self) -> &Cell<bool> {
+        &self.reading_paused
     }
 }
 
@@ -268,59 +271,19 @@ fn at_eof(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>, protocol:
     close::close(slf, py)
 }
 
-fn pause_reading(slf: &Ref<ReadPipe>, py: Python<'_>) -> PyResult<()> {
-    if !slf.is_reading() {
-        return Ok(());
-    }
-    slf.reading_paused.set(true);
-    ReadPipe::update_interest(slf, py)?;
-    log_debug(slf, py, "%r pauses reading")
-}
-
-fn resume_reading(slf: &Ref<ReadPipe>, py: Python<'_>) -> PyResult<()> {
-    if slf.closing.get() || !slf.reading_paused.replace(false) {
-        return Ok(());
-    }
-    ReadPipe::update_interest(slf, py)?;
-    log_debug(slf, py, "%r resumes reading")
-}
-
 fn define(table: &mut MethodTable<ReadPipe>) {
     close::define(table);
     shared::define(table);
     super::define(table);
-    table
-        .fast_noargs(
-            c"pause_reading",
-            c"pause_reading($self, /)\n--\n\nStop reading until resume_reading() is called.",
-            pause_reading,
-        )
-        .fast_noargs(
-            c"resume_reading",
-            c"resume_reading($self, /)\n--\n\nGo on reading.",
-            resume_reading,
-        )
-        .fast_noargs(
-            c"is_reading",
-            c"is_reading($self, /)\n--\n\nWhether the transport reads: neither paused nor closing.",
-            |slf, _py| Ok(slf.is_reading()),
-        )
-        .fast_method(
-            c"set_protocol",
-            c"set_protocol($self, protocol)\n--\n\nSet the protocol that is told from now on.",
-            |slf, args| {
-                slf.set_protocol(args.single("set_protocol", "protocol")?);
-                Ok(())
-            },
-        )
-        .getter(c"_paused", c"Whether reading is paused.", |slf, _py| {
-            Ok(slf.reading_paused.get())
-        })
-        .getter(
-            c"max_size",
-            c"The most that one read gives, in bytes.",
-            |_slf, _py| Ok(MAX_SIZE),
-        );
+    reading::define(table);
+    table.fast_method(
+        c"set_protocol",
+        c"set_protocol($self, protocol)\n--\n\nSet the protocol that is told from now on.",
+        |slf, args| {
+            slf.set_protocol(args.single("set_protocol", "protocol")?);
+            Ok(())
+        },
+    );
 }
 
 /// Builds the classes.

@@ -22,8 +22,8 @@ use crate::os_error::os_error;
 use crate::transport::channel::PipeChannel;
 use crate::transport::queue::{Progress, Queue};
 use crate::transport::shared::{self, Shared, Transport, finalize, watch};
-use crate::transport::write::{CORKED_AT_MOST, Data, LOG_THRESHOLD_FOR_CONNLOST_WRITES};
-use crate::transport::{Source, close, flow};
+use crate::transport::write::{CORKED_AT_MOST, Data};
+use crate::transport::{Source, close, flow, in_vain};
 
 const FATAL_WRITE: &str = "Fatal write error on pipe transport";
 
@@ -43,6 +43,9 @@ pub(crate) struct WritePipe {
     /// How many writes came after its end had begun.
     in_vain: Cell<u32>,
 }
+
+/// What is logged of writes to a pipe that is closing or lost.
+const CLOSED: &str = "pipe closed by peer or os.write(pipe, data) raised exception.";
 
 static WRITE_PIPE: ClassCell = ClassCell::new();
 static CLASS: Global<Obj> = Global::new();
@@ -233,7 +236,7 @@ pub(crate) fn write(slf: &Ref<WritePipe>, data: &Bound<'_, PyAny>) -> PyResult<(
         return Ok(());
     }
     if slf.closing.get() || slf.is_lost() {
-        return written_in_vain(slf, py);
+        return in_vain::written(py, &slf.in_vain, CLOSED);
     }
     let Some(event_loop) = slf.event_loop.get() else {
         return Ok(());
@@ -271,19 +274,6 @@ fn settle(slf: &Ref<WritePipe>, py: Python<'_>, event_loop: &Ref<Loop>, may_cork
         send_queued(slf, py)?;
     }
     flow::maybe_pause(slf, py)
-}
-
-/// Counts a write to a pipe that is closing or lost, and warns from the sixth on.
-#[cold]
-fn written_in_vain(slf: &Ref<WritePipe>, py: Python<'_>) -> PyResult<()> {
-    let count = slf.in_vain.get();
-    if count >= LOG_THRESHOLD_FOR_CONNLOST_WRITES {
-        let message = "pipe closed by peer or os.write(pipe, data) raised exception.";
-        let logger = asyncio(py)?.logger.bind(py);
-        logger.call_method1("warning", (message,))?;
-    }
-    slf.in_vain.set(count.saturating_add(1));
-    Ok(())
 }
 
 /// `writelines(list_of_data)`: as writing all of them joined, but `bytes` are not copied.

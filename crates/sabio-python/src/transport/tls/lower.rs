@@ -7,7 +7,7 @@ use super::engine::{Engine, Outgoing};
 use crate::ffi::{Obj, ObjCell, Ref, Slot, Visit, call_method};
 use crate::names::{Name, names};
 use crate::transport::stream::Stream;
-use crate::transport::{close, read, write};
+use crate::transport::{close, reading, write};
 
 /// The transport below, once there is one.
 #[derive(Default)]
@@ -63,14 +63,14 @@ impl Lower {
 
     pub(super) fn pause_reading(&self, py: Python<'_>) -> PyResult<()> {
         match self.stream.get() {
-            Some(stream) => read::pause_reading(&stream, py),
+            Some(stream) => reading::pause(&stream, py),
             None => self.call(py, &names(py)?.pause_reading, &[]),
         }
     }
 
     pub(super) fn resume_reading(&self, py: Python<'_>) -> PyResult<()> {
         match self.stream.get() {
-            Some(stream) => read::resume_reading(&stream, py),
+            Some(stream) => reading::resume(&stream, py),
             None => self.call(py, &names(py)?.resume_reading, &[]),
         }
     }

@@ -11,12 +11,12 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use super::engine::{Engine, Write};
 use super::shutdown;
 use super::transport::{State, Tls};
-use crate::asyncio::asyncio;
 use crate::event_loop::{CorkedTransport, Loop, errors};
 use crate::ffi::{Args, MethodTable, Obj, ReadBuffer, Ref, call_method};
 use crate::names::{Name, names};
 use crate::transport::flow::parse_limits;
-use crate::transport::write::{CORKED_AT_MOST, LOG_THRESHOLD_FOR_CONNLOST_WRITES, as_bytes};
+use crate::transport::in_vain;
+use crate::transport::write::{CORKED_AT_MOST, as_bytes};
 
 /// Where writing is paused when nothing else was set, in bytes (asyncio's constant).
 pub(super) const HIGH_WATER: usize = 512 * 1024;
@@ -26,6 +26,9 @@ const RECORD: usize = 16 * 1024;
 
 /// So many bytes are encrypted before they are sent.
 const ENCRYPTED_AT_ONCE: usize = 64 * 1024;
+
+/// What is logged of writes to a connection that has ended.
+const ENDED: &str = "SSL connection is closed";
 
 /// Sends what was written in the callback that has just returned. SystemExit and KeyboardInterrupt come back as errors.
 pub(crate) fn flush(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
@@ -179,7 +182,7 @@ pub(crate) fn write(slf: &Ref<Tls>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         return Ok(());
     }
     if !takes_data(slf) {
-        return written_in_vain(slf, py);
+        return in_vain::written(py, &slf.conn_lost, ENDED);
     }
     slf.queue.push(&piece, 0);
     settle(slf, py)
@@ -215,20 +218,6 @@ fn can_wait(slf: &Tls, event_loop: &Loop) -> bool {
         && event_loop.can_cork()
 }
 
-/// Counts a write to a connection that has ended, and warns from the fifth on.
-#[cold]
-fn written_in_vain(slf: &Tls, py: Python<'_>) -> PyResult<()> {
-    let count = slf.conn_lost.get();
-    if count >= LOG_THRESHOLD_FOR_CONNLOST_WRITES {
-        asyncio(py)?
-            .logger
-            .bind(py)
-            .call_method1("warning", ("SSL connection is closed",))?;
-    }
-    slf.conn_lost.set(count.saturating_add(1));
-    Ok(())
-}
-
 fn writelines(slf: &Ref<Tls>, args: Args<'_, '_>) -> PyResult<()> {
     let py = args.py();
     let list_of_data = args.single("writelines", "list_of_data")?;
@@ -238,7 +227,7 @@ fn writelines(slf: &Ref<Tls>, args: Args<'_, '_>) -> PyResult<()> {
         .map(|piece| as_bytes(&piece?))
         .collect::<PyResult<_>>()?;
     if !takes_data(slf) {
-        return written_in_vain(slf, py);
+        return in_vain::written(py, &slf.conn_lost, ENDED);
     }
     let pieces: Vec<_> = pieces
         .iter()
