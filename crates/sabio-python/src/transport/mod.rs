@@ -4,8 +4,9 @@
 //! over `queue`), `flow` (pausing the protocol), `close` (the one way in which a transport ends), `extra` (what can be
 //! asked about it), `file` (while a file goes out). `descriptor` is the one owner of the descriptor. `tcp` and `unix` hold
 //! what is particular to each, `tls` is the transport above another one, `pipe` is one half of a stream at a time, and
-//! `datagram` is the transport that has no stream at all. `receive` and `channel` are the system calls, which differ
-//! between sockets and pipes.
+//! `datagram` is the transport that has no stream at all. `reading` (paused or not) and `in_vain` (what is logged of
+//! writes after the end) serve all of them. `receive` and `channel` are the system calls, which differ between sockets
+//! and pipes.
 //!
 //! Invariants: a descriptor is deregistered from the reactor in the same function that closes it; `connection_made`
 //! is the first and `connection_lost` the last call that a protocol gets, each once; no borrow of a transport's state
