@@ -56,9 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     # A warning that no test expects is a failure; those out of finalizers become unraisable.
     config.addinivalue_line("filterwarnings", "error")
-    # A shell has what it starts in the background ignore Ctrl-C, programs that the tests start included.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell has what it starts in the background ignore Ctrl-C, programs that the tests start included; nohup does
+    # so with what a terminal sends when it goes.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     # Standard error before the tests' output is captured: what a hung process says must be seen.
     config.stash[terminal] = os.dup(2)
     unknown = [name for name in chosen_loops(config) if name not in LOOPS]
