@@ -49,6 +49,7 @@ async def main():
     loop.slow_callback_duration = 0.05
     print("debug:", loop.get_debug())
     await asyncio.create_task(busy())
+    loop.slow_callback_duration = 60.0
 
     asyncio.create_task(fail())
     await asyncio.sleep(0)
