@@ -6,6 +6,7 @@ is decided here but which program that is.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from sabio import __version__, _program, install
 
 _P = ParamSpec("_P")
 
-_USAGE = "usage: python -m sabio [--legacy] [-m MODULE | -c CODE | FILE | -] [ARGS]"
+_USAGE = """\
+usage: python -m sabio [--legacy] [-m MODULE | -c CODE | FILE | -] [ARGS]
+       python -m sabio doctor"""
 
 _HELP = f"""{_USAGE}
 
@@ -26,6 +29,9 @@ Run an asyncio program on sabio: whatever event loop it makes is sabio's, and so
   -c CODE     a program given as a string
   -           a program read from standard input
   ARGS        what the program finds in sys.argv[1:]
+
+  doctor      show what sabio is, on what it runs and what this machine lacks, and exit;
+              if there is a file of this name, that is run (./doctor is always the file)
 
   --legacy       bring back what asyncio has lost since Python 3.4, for old programs
   -h, --help     show this and exit
@@ -56,6 +62,9 @@ def main(arguments: list[str]) -> None:
         _run(legacy, _program.run_stdin, rest)
     elif first.startswith("-"):
         _refuse(f"unknown option {first}")
+    elif first == "doctor" and not legacy and not os.path.lexists(first):
+        # A program that could be run before this word had a meaning still can.
+        _examine(rest)
     else:
         _run(legacy, _program.run_file, first, rest)
 
@@ -69,6 +78,15 @@ def _run(legacy: bool, program: Callable[_P, None], *arguments: _P.args, **optio
     except BaseException:
         _program.hide_own_frames()
         raise
+
+
+def _examine(arguments: list[str]) -> None:
+    if arguments:
+        _refuse("doctor takes no arguments")
+    from sabio import _doctor  # What programs do not need is not imported for them.
+
+    for line in _doctor.report():
+        print(line)
 
 
 def _refuse(reason: str) -> NoReturn:
