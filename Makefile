@@ -5,13 +5,16 @@ PYTHON ?= python3
 ENVIRONMENT = $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench pythons wheels fmt clean
+.PHONY: help run cluster test bench pythons wheels fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## build sabio and run examples/crawl.py on it
 	@$(ENVIRONMENT) --with run -- -m sabio examples/crawl.py
+
+cluster: ## run examples/cluster.py, a Dask cluster, on sabio
+	@$(ENVIRONMENT) --purpose cluster --with cluster -- -m sabio examples/cluster.py --through sabio
 
 test: ## build and check everything, on every interpreter at hand
 	@$(PYTHON) scripts/check.py

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import bench_cluster
 import bench_connections
 import bench_http
 import bench_primitives
@@ -51,6 +52,7 @@ QUESTIONS = {
     "tls": Question(bench_tls.TITLE, bench_tls.rows, 2.0, 0.4, needs_load=True),
     "processes": Question(bench_processes.TITLE, bench_processes.rows, 0.5, 0.1, needs_load=False),
     "connections": Question(bench_connections.TITLE, bench_connections.rows, 1.0, 1.0, needs_load=False),
+    "cluster": Question(bench_cluster.TITLE, bench_cluster.rows, 2.0, 0.4, needs_load=False),
 }
 
 

@@ -142,7 +142,7 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
     """What can run side by side, and what must run alone but for the last check."""
     release, checked = Environment(default), Environment(default, "dev")
     oldest, newest = min(found, key=SUPPORTED.index), max(found, key=SUPPORTED.index)
-    builds = [build(release, ["run", "test", "lint"]), build(checked, ["run", "test"])]
+    builds = [build(release, ["run", "cluster", "test", "lint"]), build(checked, ["run", "test"])]
     tests: list[list[Check]] = [
         [*python_checks(release), *conformance(release), *conformance_installed(release)],
         [suite(checked, *ON_SABIO_ALONE)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
-def launch(loop: str, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs an example, with warnings turned into errors, for at most 25 seconds."""
+def launch(
+    loop: str, program: str, *arguments: str, warnings: str = "error", timeout: float = 25.0
+) -> subprocess.CompletedProcess[str]:
+    """Runs an example, with warnings turned into errors, for at most `timeout` seconds."""
     launcher = ["-m", "sabio"] if loop == "sabio" else []
-    command = [sys.executable, "-W", "error", *launcher, str(EXAMPLES / program), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=25)
+    command = [sys.executable, "-W", warnings, *launcher, str(EXAMPLES / program), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
 
 
 def findings(output: str) -> dict[str, str]:
@@ -55,3 +58,24 @@ def test_crawl_fails_if_a_page_is_missed(loop_name: str, tmp_path: Path) -> None
     assert crawl.returncode == 1
     assert "/page/7" in crawl.stderr
     assert "incomplete" in crawl.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="distributed is not there")
+@pytest.mark.timeout(100)
+@pytest.mark.usefixtures("sabio")
+def test_cluster_gets_its_results_with_every_process_on_sabio() -> None:
+    """The program knows what each job must give and fails if one process is on another kind of loop."""
+    cluster = launch("sabio", "cluster.py", "--through", "sabio", warnings="default", timeout=90.0)
+    assert cluster.returncode == 0, cluster.stderr
+    kinds = re.findall(r"^(.+) runs on (.+)$", cluster.stdout, re.MULTILINE)
+    names = ["client", "scheduler", "worker-0", "worker-1", "worker-2"]
+    assert kinds == [(name, "sabio.Loop") for name in names]
+    assert list(findings(cluster.stdout)) == [
+        "map",
+        "shuffle",
+        "actors",
+        "chain",
+        "cancel",
+        "executor",
+        "loss",
+    ]
