@@ -198,9 +198,10 @@ async def test_client_shows_its_certificate_after_the_handshake():
 
 
 @pytest.mark.usefixtures("tls_engine")
-async def test_session_is_used_again():
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_session_is_used_again(version):
     context = client_context()
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = context.maximum_version = version
     sessions = []
 
     class Resuming(ssl.SSLObject):

@@ -14,6 +14,10 @@ pub(super) struct Ssl([u8; 0]);
 #[repr(C)]
 pub(super) struct Bio([u8; 0]);
 
+/// `EVP_PKEY`.
+#[repr(C)]
+pub(super) struct Key([u8; 0]);
+
 /// `BIO_METHOD`.
 #[repr(C)]
 pub(super) struct BioMethod([u8; 0]);
@@ -86,6 +90,11 @@ functions! {
     SSL_set_bio: fn(*mut Ssl, *mut Bio, *mut Bio) -> ();
     SSL_get_ex_data: fn(*const Ssl, c_int) -> *mut c_void;
     SSL_get_ssl_method: fn(*const Ssl) -> *const c_void;
+    SSL_version: fn(*const Ssl) -> c_int;
+    SSL_free_buffers: fn(*mut Ssl) -> c_int;
+    EVP_PKEY_set_type: fn(*mut Key, c_int) -> c_int;
+    EVP_PKEY_free: fn(*mut Key) -> ();
+    ERR_peek_error: fn() -> c_ulong;
     ERR_clear_error: fn() -> ();
     BIO_get_new_index: fn() -> c_int;
     BIO_meth_new: fn(c_int, *const c_char) -> *mut BioMethod;

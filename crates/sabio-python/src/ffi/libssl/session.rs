@@ -1,12 +1,12 @@
 //! One TLS connection, as libssl sees it.
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_long, c_void};
+use std::ffi::{c_int, c_long, c_ulong, c_void};
 use std::ptr::NonNull;
 
 use pyo3::prelude::*;
 
-use super::functions::{Bio, Functions, Ssl};
+use super::functions::{Bio, Functions, Key, Ssl};
 use super::library::Library;
 use super::wire::{self, Wire};
 use crate::ffi::{Obj, Room};
@@ -17,6 +17,17 @@ const SSL_ERROR_ZERO_RETURN: c_int = 6;
 
 const SSL_CTRL_MODE: c_int = 33;
 const SSL_MODE_RELEASE_BUFFERS: c_long = 0x10;
+
+const SSL_CTRL_GET_PEER_TMP_KEY: c_int = 109;
+const SSL_CTRL_GET_TMP_KEY: c_int = 133;
+const TLS1_3_VERSION: c_int = 0x304;
+
+/// A type of key that every OpenSSL knows: `EVP_PKEY_RSA`.
+const ANY_KEY_TYPE: c_int = 6;
+
+/// `OPENSSL_VERSION_NUMBER` of the first version that makes the buffer for writing when it writes: 3.2. Older ones make
+/// it with the one for reading when a client reads a session ticket, and keep it until the next write.
+const BUFFERS_WHEN_NEEDED: c_ulong = 0x3020_0000;
 
 /// How far a call of libssl came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +50,8 @@ pub(crate) struct Session {
     ssl: NonNull<Ssl>,
     bio: NonNull<Bio>,
     functions: &'static Functions,
+    /// Whether reading may leave an empty buffer behind.
+    leaves_buffers: bool,
     busy: Cell<bool>,
 }
 
@@ -64,6 +77,8 @@ impl Session {
             ssl,
             bio,
             functions,
+            // SAFETY: takes nothing and reads a constant.
+            leaves_buffers: unsafe { (functions.OpenSSL_version_num)() } < BUFFERS_WHEN_NEEDED,
             busy: Cell::new(false),
         })
     }
@@ -121,8 +136,52 @@ impl Session {
 
         // SAFETY: `data` is borrowed until the guard has settled.
         self.with_wire(|wire| unsafe { wire.lend(data) })?;
-        let _settle = Settle(self);
-        Some(body())
+        let settle = Settle(self);
+        let result = body();
+        drop(settle);
+        if self.leaves_buffers {
+            self.free_buffers();
+        }
+        Some(result)
+    }
+
+    /// Gives back libssl's buffers, unless there is something in them.
+    fn free_buffers(&self) {
+        // SAFETY: the SSL is alive, and libssl is in no call with it.
+        unsafe { (self.functions.SSL_free_buffers)(self.ssl.as_ptr()) };
+    }
+
+    /// The handshake is finished: gives back the memory that only it needed, and that libssl would keep as long as the
+    /// connection lives. In TLS 1.3 that is the keys that the secrets of this connection were agreed on with (OpenSSL 3.5
+    /// and newer: ML-KEM, 6 to 8 KB); there is no second handshake that could want them.
+    pub(crate) fn forget_handshake(&self) {
+        let forgotten = self.enter(|| {
+            let (functions, ssl) = (self.functions, self.ssl.as_ptr());
+            self.free_buffers();
+            // SAFETY: reads a field.
+            if unsafe { (functions.SSL_version)(ssl) } == TLS1_3_VERSION {
+                self.empty_key(SSL_CTRL_GET_PEER_TMP_KEY);
+                self.empty_key(SSL_CTRL_GET_TMP_KEY);
+            }
+            // What could not be done leaves its reason there.
+            self.clear_errors();
+        });
+        debug_assert!(forgotten.is_some(), "between two calls of libssl");
+    }
+
+    /// Frees what is in one of the keys of the handshake. The empty key stays in the `SSL`, which frees it at its end.
+    fn empty_key(&self, which: c_int) {
+        let functions = self.functions;
+        let mut key: *mut Key = std::ptr::null_mut();
+        // SAFETY: these requests write a reference of our own to the key, or answer 0. Setting a type frees what the key
+        // held; nobody but this SSL has the key, which was made for this handshake.
+        unsafe {
+            let found = (functions.SSL_ctrl)(self.ssl.as_ptr(), which, 0, (&raw mut key).cast());
+            if found > 0 && !key.is_null() {
+                (functions.EVP_PKEY_set_type)(key, ANY_KEY_TYPE);
+                (functions.EVP_PKEY_free)(key);
+            }
+        }
     }
 
     /// How many bytes were received that libssl has not looked at yet.
@@ -167,8 +226,13 @@ impl Session {
     fn step(&self, call: impl FnOnce(&Functions, *mut Ssl) -> (c_int, usize)) -> Step {
         let outcome = self.enter(|| {
             let functions = self.functions;
-            // SAFETY: touches the thread's own queue only.
-            unsafe { (functions.ERR_clear_error)() };
+            // SAFETY: touch the thread's own queue only. Looking costs a tenth of what clearing does, and what a failure of
+            // another library or module has left there is rare.
+            unsafe {
+                if (functions.ERR_peek_error)() != 0 {
+                    (functions.ERR_clear_error)();
+                }
+            }
             let (result, count) = call(functions, self.ssl.as_ptr());
             if result > 0 {
                 return Step::Done(count);

@@ -66,7 +66,11 @@ impl Direct {
     }
 
     pub(super) fn handshake(&self, py: Python<'_>) -> PyResult<Progress> {
-        self.progress(py, &names(py)?.do_handshake)
+        let progress = self.progress(py, &names(py)?.do_handshake)?;
+        if progress == Progress::Done {
+            self.session.forget_handshake();
+        }
+        Ok(progress)
     }
 
     pub(super) fn shutdown(&self, py: Python<'_>) -> PyResult<Progress> {
