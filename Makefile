@@ -5,7 +5,7 @@ PYTHON ?= python3
 ENVIRONMENT = $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test bench pythons wheels fmt clean
+.PHONY: help run cluster test bench packages pythons wheels fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: ## build and check everything, on every interpreter at hand
 
 bench: ## measure sabio beside the other loops (ARGS=--quick)
 	@$(ENVIRONMENT) --python best --purpose bench --with bench -- benches/run.py $(ARGS)
+
+packages: ## run the test suites of other packages on sabio (ARGS="janus anyio")
+	@$(PYTHON) scripts/packages.py $(ARGS)
 
 pythons: ## fetch CPython 3.14 and 3.15 into a cache (needs root)
 	@$(PYTHON) scripts/pythons.py

@@ -98,7 +98,7 @@ class _Running:
         """Kills the command and what it has started, also what has made sessions of its own."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGSTOP)
-        for pid in _descendants(self.process.pid):
+        for pid in descendants(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         # The command has not been waited for, so the number of its group is still its own.
@@ -106,7 +106,7 @@ class _Running:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def _descendants(ancestor: int) -> list[int]:
+def descendants(ancestor: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

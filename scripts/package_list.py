@@ -1,0 +1,181 @@
+"""The packages whose own test suites are run on sabio, and what each needs for that.
+
+One entry a package. Its version and those of everything that its tests need are pinned in
+`requirements/packages/NAME.txt`, which `packages.py --pin NAME` writes.
+
+Called by `packages.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NO_TESTS = "its sdist has no tests"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of the index and how its tests are run."""
+
+    name: str
+    #: What its tests need besides pytest, as requirements; the package itself is meant, with extras or without.
+    needs: tuple[str, ...] = ()
+    extras: str = ""
+    #: What pytest is given, relative to the unpacked sdist.
+    tests: tuple[str, ...] = ("tests",)
+    #: Folders of the sdist that get another name: tests that lie inside of the package.
+    moved: Mapping[str, str] = field(default_factory=dict)
+    #: Folders that are removed after that: the installed package is to be tested, not the one that lies there.
+    source: tuple[str, ...] = ()
+    #: Further options of pytest. The suite's own `addopts` are not used: they start coverage and further processes.
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    #: Servers that have to run, by their names in `package_servers.py`.
+    servers: tuple[str, ...] = ()
+    #: Tests that are not run on any loop, and why not.
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    #: Differences that are no bugs of sabio: a pattern of tests' names, and why.
+    explained: Mapping[str, str] = field(default_factory=dict)
+    #: Why there is nothing to run.
+    nothing: str = ""
+
+    def explanation(self, test: str) -> str:
+        """Why a test may end otherwise on sabio; empty if nobody has shown that."""
+        return next((why for pattern, why in self.explained.items() if re.fullmatch(pattern, test)), "")
+
+    @property
+    def requirement(self) -> str:
+        """The package as pip takes it, without a version."""
+        return self.name + (f"[{self.extras}]" if self.extras else "")
+
+
+PACKAGES = (
+    Package("janus", ("pytest-asyncio", "pytest-codspeed"), source=("janus",)),
+    Package("aiofiles", ("pytest-asyncio",), source=("src",)),
+    Package(
+        "pytest-asyncio",
+        ("hypothesis",),
+        source=("pytest_asyncio",),
+        options=("-o", "python_files=test_*.py *_example.py"),
+        tests=("docs", "tests"),
+    ),
+    Package(
+        "anyio",
+        ("blockbuster", "hypothesis", "psutil", "pytest-mock", "trustme", "truststore"),
+        source=("src",),
+        explained={
+            r"tests/test_subprocesses\.py::test_(process_cwd|process_new_session_sid|user_group_arguments)\[.*": (
+                "blockbuster forbids os.read in coroutines, also to subprocess.Popen, unless a function of "
+                "asyncio/base_events.py is on the stack; sabio starts processes by the same Popen from native code"
+            ),
+        },
+    ),
+    Package("websockets", nothing=NO_TESTS),
+    Package(
+        "uvicorn",
+        (
+            "a2wsgi",
+            "cryptography",
+            "httptools",
+            "httpx2",
+            "pytest-codspeed",
+            "pytest-mock",
+            "python-dotenv",
+            "PyYAML",
+            "trustme",
+            "watchfiles",
+            "websockets",
+            "wsproto",
+        ),
+        source=("uvicorn",),
+    ),
+    Package(
+        "starlette",
+        ("blockbuster", "httpx2[zstd]", "importlib-metadata", "opentelemetry-sdk", "pytest-codspeed", "trio"),
+        extras="full",
+        source=("starlette",),
+    ),
+    Package(
+        "httpx",
+        ("chardet", "cryptography", "trio", "trustme", "uvicorn"),
+        extras="brotli,cli,http2,socks,zstd",
+        source=("httpx",),
+    ),
+    Package(
+        "tornado",
+        moved={"tornado/test": "suite"},
+        source=("tornado",),
+        tests=("suite",),
+        options=("-o", "python_files=*_test.py"),
+    ),
+    Package(
+        "aiohttp",
+        (
+            "blockbuster",
+            "freezegun",
+            "isal",
+            "proxy.py",
+            "pytest-codspeed",
+            "pytest-mock",
+            "python-on-whales",
+            "re-assert",
+            "setuptools-git",
+            "trustme",
+            "zlib-ng",
+        ),
+        extras="speedups",
+        source=("aiohttp",),
+        options=("-m", "not dev_mode and not autobahn and not internal"),
+    ),
+    Package(
+        "hypercorn",
+        ("httpx", "hypothesis", "mock", "pytest-asyncio", "pytest-trio", "trio"),
+        source=("src",),
+    ),
+    Package(
+        "fastapi",
+        (
+            "dirty-equals",
+            "flask",
+            "inline-snapshot",
+            "pwdlib[argon2]",
+            "pyjwt",
+            "sqlmodel",
+            "trio",
+            "a2wsgi",
+            "pytest-codspeed",
+            "typer",
+        ),
+        extras="all",
+        source=("fastapi",),
+    ),
+    Package(
+        "aiosqlite",
+        moved={"aiosqlite/tests": "suite"},
+        source=("aiosqlite",),
+        tests=("suite",),
+        options=("-o", "python_files=*.py"),
+    ),
+    Package(
+        "asyncpg",
+        ("distro",),
+        source=("asyncpg",),
+        options=("--import-mode=importlib", "--assert=plain"),
+        servers=("postgresql",),
+    ),
+    Package("psycopg", nothing=NO_TESTS),
+    Package(
+        "redis",
+        ("pytest-asyncio", "numpy", "packaging", "PyJWT", "pybreaker", "xxhash", "cryptography", "mock"),
+        source=("redis",),
+        tests=("tests/test_asyncio",),
+        servers=("redis",),
+    ),
+    Package("grpcio", nothing=NO_TESTS),
+    Package("pyzmq", ("pytest-asyncio", "tornado", "pymongo"), source=("zmq",)),
+    Package("nats-py", nothing=NO_TESTS),
+)
+
+BY_NAME: dict[str, Package] = {package.name: package for package in PACKAGES}

@@ -1,0 +1,303 @@
+"""What `make packages` makes of suites, outcomes and servers; the suites themselves are not run here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+MODULES = ("list", "source", "suite", "compare", "report", "servers")
+
+SUITE = """
+import asyncio, os
+
+def test_before(): pass
+
+def test_that_takes_the_process_with_it():
+    if os.environ["SABIO_WORLD"] == "loop":
+        os._exit(7)
+
+def test_which_loop():
+    loop = asyncio.new_event_loop()
+    loop.close()
+    assert type(loop).__module__.startswith(os.environ["SABIO_WORLD"])
+
+def test_by_name():
+    asyncio.SelectorEventLoop().close()
+"""
+
+
+@pytest.fixture(scope="module")
+def packages():
+    """The script's modules, by their last word."""
+    known = set(sys.modules)
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        yield SimpleNamespace(**{name: importlib.import_module(f"package_{name}") for name in MODULES})
+    finally:
+        sys.path.remove(str(SCRIPTS))
+        for name in set(sys.modules) - known:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SCRIPTS)):
+                del sys.modules[name]
+
+
+@pytest.fixture
+def suite(packages, tmp_path):
+    """Makes a suite of one file."""
+
+    def make(source, **kwargs):
+        tree = tmp_path / "tree"
+        (tree / "tests").mkdir(parents=True)
+        (tree / "tests" / "test_it.py").write_text(source)
+        # What the tests themselves import sabio from.
+        paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        package = packages.list.Package("it", **kwargs)
+        return packages.suite.Suite(package, Path(sys.executable), tree, tmp_path / "output", paths)
+
+    return make
+
+
+def record(*lines):
+    return [json.dumps(line) for line in lines]
+
+
+def ended(test, outcome="passed", sabio=0, asyncio=0, why=""):
+    return {"end": test, "outcome": outcome, "why": why, "sabio": sabio, "asyncio": asyncio}
+
+
+def run_of(packages, **outcomes):
+    return packages.suite.Run(outcomes=dict(outcomes), sabio=1)
+
+
+# ---------------------------------------------------------------- runs
+
+
+def test_record_tells_outcomes_and_loops(packages):
+    run = packages.suite.read(
+        record(
+            {"collected": 2},
+            {"start": "a[<object at 0x7f12>]"},
+            ended("a[<object at 0x7f12>]", sabio=2),
+            {"start": "b"},
+            ended("b", "failed", sabio=2, asyncio=1, why="assert 1 == 2"),
+            {"exit": 1, "sabio": 3, "asyncio": 1},
+        )
+    )
+    assert run.outcomes == {"a[<object at 0x...>]": "passed", "b": "failed"}
+    assert run.why == {"b": "assert 1 == 2"}
+    assert (run.sabio, run.asyncio, run.on_asyncio) == (3, 1, ["b"])
+
+
+def test_test_that_began_and_did_not_end_has_died(packages):
+    first = [{"collected": 3}, {"start": "a"}, ended("a", sabio=4), {"start": "b"}]
+    second = [{"collected": 1}, {"start": "c"}, ended("c", sabio=1)]
+    run = packages.suite.read(record(*first, *second))
+    assert run.outcomes == {"a": "passed", "b": "died", "c": "passed"}
+    assert run.sabio == 5  # the second process counts from zero
+    assert packages.suite.read(record(*first)).outcomes == {"a": "passed", "b": "died"}
+
+
+@pytest.mark.usefixtures("sabio")
+def test_suite_goes_on_behind_a_test_that_ends_the_process(packages, suite):
+    run = suite(SUITE).run("loop", limit=20)
+    name = "tests/test_it.py::test_{}".format
+    assert run.outcomes == {
+        name("before"): "passed",
+        name("that_takes_the_process_with_it"): "died",
+        name("which_loop"): "failed",  # it looks for a module called loop
+        name("by_name"): "passed",
+    }
+    assert (run.sabio, run.asyncio, run.unfinished) == (1, 0, "")
+    assert "assert" in run.why[name("which_loop")]
+
+
+def test_on_asyncio_nothing_is_changed(packages, suite):
+    run = suite(SUITE).run("asyncio", limit=20)
+    assert set(run.outcomes.values()) == {"passed"}
+    assert (run.sabio, run.asyncio) == (0, 2)
+    assert len(run.on_asyncio) == 2
+
+
+def test_suite_that_does_not_end_is_ended_and_says_so(packages, suite):
+    run = suite("import time\ndef test_sleeps(): time.sleep(60)").run("asyncio", limit=0.5)
+    assert run.unfinished == "out of time"
+    assert set(run.outcomes.values()) <= {"died"}
+
+
+def test_suite_that_cannot_start_says_so(packages, suite):
+    run = suite("", options=("--no-such-option",)).run("asyncio", limit=20)
+    assert run.outcomes == {}
+    assert "did not start" in run.unfinished
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def test_what_never_ends_as_on_asyncio_is_a_difference(packages):
+    there, here = run_of(packages, a="passed", b="passed"), run_of(packages, a="passed", b="failed")
+    asked = []
+
+    def alone(world, test):
+        asked.append((world, test))
+        return ["passed" if world == "asyncio" else "failed"] * 3
+
+    found = packages.compare.compare(there, here, "install", alone)
+    assert [each.test for each in found.differences] == ["b"]
+    assert found.unsteady == []
+    assert asked == [("asyncio", "b"), ("install", "b")]
+
+
+def test_what_ends_as_on_asyncio_now_and_then_is_unsteady(packages):
+    answers = {"asyncio": ["passed"] * 3, "loop": ["failed", "passed", "failed"]}
+    found = packages.compare.compare(
+        run_of(packages, a="passed"), run_of(packages, a="failed"), "loop", lambda world, _: answers[world]
+    )
+    assert found.differences == []
+    assert found.unsteady[0].why == "alone: passed 3 on asyncio, failed 2, passed 1 on sabio"
+
+
+def test_test_that_one_run_lacks_is_a_difference(packages):
+    found = packages.compare.suspects(run_of(packages, a="passed"), run_of(packages))
+    assert [(each.test, each.sabio) for each in found] == [("a", "not run")]
+
+
+def test_many_differences_are_not_run_again(packages):
+    names = [f"t{number}" for number in range(100)]
+    there = run_of(packages, **dict.fromkeys(names, "passed"))
+    found = packages.compare.compare(there, run_of(packages), "loop", lambda *_: pytest.fail("was run"))
+    assert len(found.differences) == 100
+
+
+# ---------------------------------------------------------------- reporting
+
+
+def a_result(packages, **worlds):
+    runs = {
+        world: worlds.get(world, run_of(packages, a="passed", b="skipped"))
+        for world in ("asyncio", "loop", "install")
+    }
+    found = {
+        world: packages.compare.compare(runs["asyncio"], runs[world], world, lambda where, _: [where])
+        for world in ("loop", "install")
+    }
+    return packages.report.result("1.2", {"CPython": "3.14.0"}, runs, found)
+
+
+def test_good_result_is_good(packages):
+    result = a_result(packages)
+    assert packages.report.is_good("it", result)
+    assert packages.report.row("it", result) == ["it", "1.2", "2", "1", "1", "1", "none"]
+
+
+def test_difference_is_told_by_name(packages):
+    result = a_result(packages, install=run_of(packages, a="failed", b="skipped"))
+    assert not packages.report.is_good("it", result)
+    assert packages.report.row("it", result)[-1] == "1"
+    lines = list(packages.report.details("it", result))
+    assert "difference with `install()`: `a`: passed on asyncio, failed" in lines
+
+
+def test_difference_that_is_explained_is_counted_apart(packages, monkeypatch):
+    package = packages.list.Package("it", explained={"a.*": "it asks for a file of asyncio's"})
+    monkeypatch.setitem(packages.list.BY_NAME, "it", package)
+    result = a_result(packages, loop=run_of(packages, a="failed", b="skipped"))
+    assert packages.report.is_good("it", result)
+    assert packages.report.row("it", result)[-1] == "none, 1 explained"
+    assert any("it asks for a file" in line for line in packages.report.details("it", result))
+    result = a_result(packages, loop=run_of(packages, a="failed", b="failed"))
+    assert not packages.report.is_good("it", result)
+    assert packages.report.row("it", result)[-1] == "1, 1 explained"
+
+
+def test_run_that_made_no_loop_of_sabio_is_not_good(packages):
+    run = run_of(packages, a="passed", b="skipped")
+    run.sabio = 0
+    result = a_result(packages, loop=run)
+    assert not packages.report.is_good("it", result)
+    assert "NOT ON SABIO" in packages.report.summary("it", result)
+
+
+def test_unfinished_run_is_not_good(packages):
+    run = run_of(packages, a="passed", b="skipped")
+    run.unfinished = "out of time"
+    result = a_result(packages, loop=run)
+    assert not packages.report.is_good("it", result)
+    assert "1 (out of time)" in packages.report.row("it", result)
+
+
+def test_what_was_not_run_is_listed_and_not_counted(packages):
+    report = packages.report
+    skipped = report.skipped("1.0", "PostgreSQL did not start: no disk")
+    assert not report.is_good("it", skipped)
+    page = report.page({"asyncpg": skipped})
+    assert "| asyncpg | 1.0 |  |  |  |  | not run: PostgreSQL did not start: no disk |" in page
+    assert page.count("| not run |") == len(packages.list.PACKAGES) - 1
+
+
+def test_page_is_what_the_results_say(packages):
+    results = packages.report.load()
+    assert packages.report.PAGE.read_text() == packages.report.page(results)
+
+
+# ---------------------------------------------------------------- sources and servers
+
+
+def test_every_package_is_pinned(packages):
+    unpinned = []
+    for package in packages.list.PACKAGES:
+        text = packages.source.pins(package).read_text()
+        needs = [
+            need.partition("[")[0] for need in (package.name, "pytest", "pytest-timeout", *package.needs)
+        ]
+        unpinned += [need for need in needs if not packages.source.pinned(text, need)]
+    assert unpinned == []
+
+
+def test_name_is_found_however_it_is_written(packages):
+    text = "# comment\nFoo_Bar[extra]==1.2; python_version > '3'\nfoo==3\n"
+    assert packages.source.pinned(text, "foo-bar") == "1.2"
+    assert packages.source.pinned(text, "Foo") == "3"
+    with pytest.raises(KeyError):
+        packages.source.pinned(text, "bar")
+
+
+def test_package_itself_is_taken_out_of_its_sources(packages, tmp_path):
+    (tmp_path / "it" / "tests").mkdir(parents=True)
+    package = packages.list.Package("it", moved={"it/tests": "suite"}, source=("it",), tests=("suite",))
+    packages.source.prepare(package, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["suite"]
+    with pytest.raises(packages.source.Unavailable, match="no folder it/tests"):
+        packages.source.prepare(package, tmp_path)
+
+
+def test_server_that_does_not_start_is_named(packages, tmp_path):
+    servers = packages.servers
+    command = [sys.executable, "-c", "print('no room'); raise SystemExit(1)"]
+    with (
+        pytest.raises(packages.source.Unavailable, match="Postgres did not start: no room"),
+        servers._process("Postgres", command, servers.free_port(), tmp_path, None),
+    ):
+        pytest.fail("it did not start")
+
+
+def test_server_is_stopped(packages, tmp_path):
+    servers = packages.servers
+    port = servers.free_port()
+    code = f"import socket, time\ns = socket.create_server(('127.0.0.1', {port}))\nwhile True: s.accept()"
+    with servers._process("it", [sys.executable, "-c", code], port, tmp_path, None):
+        assert servers._answers(port)
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
+
+
+def test_server_that_cannot_be_installed_is_named(packages, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(packages.source.Unavailable, match="only root can install it"):
+        packages.servers.require("no-such-program", "no-such-package")
