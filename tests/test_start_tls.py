@@ -238,6 +238,23 @@ async def test_cancelled_upgrade_closes_the_connection():
         assert await loop.sock_recv(right, 100) == b""
         await turns(5)
         assert transport.is_closing()
+        assert protocol.calls == ["connection_made"]
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+async def test_connection_that_is_closed_in_the_middle_of_an_upgrade(end):
+    left, right = tcp_pair()
+    with left, right:
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.connect_accepted_socket(Recorder, left)
+        upgrading = asyncio.ensure_future(
+            loop.start_tls(transport, protocol, client_context(), server_hostname="x")
+        )
+        assert (await loop.sock_recv(right, 10_000))[:1] == b"\x16"
+        getattr(transport, end)()
+        assert await upgrading is None
+        await turns(5)
+        assert protocol.calls == ["connection_made"]
 
 
 async def test_upgrade_takes_no_longer_than_it_may():

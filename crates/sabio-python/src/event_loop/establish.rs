@@ -155,7 +155,7 @@ impl Drop for Unsecured {
     fn drop(&mut self) {
         if let Some(transport) = self.0.take() {
             Python::attach(|py| {
-                if let Err(error) = tls::abort(&transport, py) {
+                if let Err(error) = tls::give_up(&transport, py) {
                     error.write_unraisable(py, Some(transport.bind(py)));
                 }
             });

@@ -185,7 +185,12 @@ fn start_tls(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         let _given_up = GiveUp(given_up);
         awaiter.wait(waiter).await?;
         unsecured.0 = None;
-        Ok(tls.into_obj())
+        Ok(if tls.is_over() {
+            // It was closed in the middle of the handshake, by whoever has the transport below.
+            Python::attach(Obj::none)
+        } else {
+            tls.into_obj()
+        })
     })
 }
 

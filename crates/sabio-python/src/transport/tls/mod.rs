@@ -37,7 +37,7 @@ pub(crate) use module::ssl_module;
 pub(crate) use options::Options;
 pub(super) use protocol::TlsProtocol;
 pub(super) use read::receive;
-pub(crate) use shutdown::abort;
+pub(crate) use shutdown::give_up;
 pub(crate) use transport::{Origin, Tls};
 pub(crate) use write::flush;
 

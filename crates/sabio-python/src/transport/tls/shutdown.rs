@@ -288,10 +288,20 @@ fn log(slf: &Tls, py: Python<'_>, below: &Obj, error: &PyErr, message: &str) -> 
 }
 
 /// `abort()`: what could not be sent yet is dropped.
-pub(crate) fn abort(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
+fn abort(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
     // What this very callback wrote before had been sent by now if it were not corked.
     write::flush_now(slf, py)?;
     force_close(slf, py, None)
+}
+
+/// Nobody waits for the handshake any more. As with one that takes too long, a protocol that had the connection before is
+/// not told of its end.
+pub(crate) fn give_up(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
+    if slf.state.get() != State::Handshake {
+        return abort(slf, py);
+    }
+    slf.closed.set(true);
+    slf.lower.force_close(py, None)
 }
 
 /// Loses the connection at once, because of `reason` or because somebody wants it so.

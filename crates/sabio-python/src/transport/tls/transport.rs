@@ -273,6 +273,11 @@ impl Tls {
         Ok(self.closed.get() || self.lower.is_closing(py)?)
     }
 
+    /// Whether the connection below is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.below.is_none()
+    }
+
     /// Calls a method of the application's protocol in the connection's context. Nothing once that is gone.
     #[inline]
     pub(super) fn notify(&self, py: Python<'_>, name: &Name, args: &[&Obj]) -> PyResult<Option<Obj>> {
