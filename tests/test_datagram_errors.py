@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import socket
 
 import pytest
@@ -72,6 +73,27 @@ async def test_data_that_has_no_bytes(data):
     transport, _ = await endpoint()
     with pytest.raises(TypeError, match="data argument must be a bytes-like object, not"):
         transport.sendto(data, (HOST, 9))
+    await close(transport)
+
+
+@pytest.mark.parametrize("port", [65536, -1, "70000", 2**70])
+@pytest.mark.parametrize("host", [HOST, "::1"])
+async def test_port_out_of_range(host, port):
+    with pytest.raises(OverflowError, match="port must be 0-65535"):
+        await endpoint(local_addr=(host, port))
+
+
+@pytest.mark.debug_mode
+async def test_numeric_hosts_are_not_looked_up(caplog):
+    with caplog.at_level(logging.DEBUG, "asyncio"):
+        transport, _ = await endpoint(local_addr=(HOST, " 0 "))
+        await close(transport)
+    assert "address info" not in caplog.text
+
+
+async def test_protocol_of_a_numeric_host_is_that_of_the_type():
+    transport, _ = await endpoint(local_addr=(HOST, 0), proto=socket.IPPROTO_TCP)
+    assert transport.get_extra_info("socket").proto == socket.IPPROTO_UDP
     await close(transport)
 
 

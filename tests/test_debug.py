@@ -161,6 +161,30 @@ def test_scheduling_from_another_thread_is_refused(loop, method):
     assert errors == ["Non-thread-safe operation invoked on an event loop other than the current one"]
 
 
+def test_task_made_on_another_thread_is_refused(loop, reports):
+    loop.set_debug(True)
+    errors = []
+
+    async def nothing():
+        pass
+
+    def work():
+        coro = nothing()
+        try:
+            loop.create_task(coro)
+        except RuntimeError as error:
+            errors.append(str(error))
+        coro.close()
+        loop.call_soon_threadsafe(loop.stop)
+
+    thread = threading.Thread(target=work)
+    loop.call_soon(thread.start)
+    loop.run_forever()
+    thread.join()
+    assert errors == ["Non-thread-safe operation invoked on an event loop other than the current one"]
+    assert all(message.startswith("Task was destroyed") for message in reports.take_logged())
+
+
 def test_loop_that_does_not_run_may_be_used_from_any_thread(loop):
     loop.set_debug(True)
     order = []

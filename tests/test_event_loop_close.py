@@ -41,6 +41,28 @@ def test_closed_loop_refuses_to_run_a_coroutine(loop):
     coroutine.close()
 
 
+@pytest.mark.asyncio_lacks("sockets and pipes are left open", run=False)
+def test_closed_loop_opens_nothing(loop_factory, tmp_path):
+    closed = loop_factory()
+    closed.close()
+    path = str(tmp_path / "server")
+
+    async def refused(opening):
+        with pytest.raises(RuntimeError, match=r"^Event loop is closed$"):
+            await opening
+
+    async def main():
+        await refused(closed.create_connection(asyncio.Protocol, "127.0.0.1", 1))
+        await refused(closed.create_server(asyncio.Protocol, "127.0.0.1", 0))
+        await refused(closed.create_unix_server(asyncio.Protocol, path))
+        await refused(closed.create_unix_connection(asyncio.Protocol, path))
+        await refused(closed.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0)))
+        assert list(tmp_path.iterdir()) == []
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main())
+
+
 def test_closed_loop_refuses_a_task(loop):
     async def main():
         pytest.fail("ran on a closed loop")

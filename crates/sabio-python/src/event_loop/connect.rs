@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use super::establish::{log_debug, make_connection, pair, socket_of, take_socket};
-use super::resolve::{Hints, Place, interleave, resolve};
+use super::resolve::{Hints, Place, STREAM, interleave, resolve};
 use super::stream_arguments::{TlsArguments, check_ssl_socket, check_stream_socket, given};
 use super::{Loop, attempt};
 use crate::awaiter::Awaiter;
@@ -169,7 +169,7 @@ fn empty_answer() -> PyErr {
 /// Resolves and connects to the first address that answers.
 async fn connect(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -> PyResult<OwnedFd> {
     let place = Python::attach(|py| request.place(py));
-    let mut infos = resolve(event_loop, awaiter, place, &request.hints).await?;
+    let mut infos = resolve(event_loop, awaiter, place, &request.hints, STREAM).await?;
     if infos.is_empty() {
         return Err(empty_answer());
     }
@@ -177,7 +177,7 @@ async fn connect(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -
         None => None,
         Some(address) => {
             let place = Python::attach(|py| Place::from_address(address.bind(py)))?;
-            let local = resolve(event_loop, awaiter, place, &request.hints).await?;
+            let local = resolve(event_loop, awaiter, place, &request.hints, STREAM).await?;
             if local.is_empty() {
                 return Err(empty_answer());
             }
@@ -196,6 +196,7 @@ fn create_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let event_loop = slf.clone();
     create_with(args.py(), "Loop.create_connection", |awaiter| async move {
         Python::attach(|py| request.check(py))?;
+        event_loop.check_closed()?;
         let owner = match &request.sock {
             Some(sock) => Python::attach(|py| take_socket(py, &event_loop, sock))?,
             None => Owner::Fd(connect(&event_loop, &awaiter, &request).await?),

@@ -3,23 +3,20 @@
 
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple};
 
 use super::Loop;
 use super::establish::{log_datagrams, make, pair, take_socket};
-use super::resolve::{Hints, UNSPECIFIED};
+use super::resolve::{self, DATAGRAM, Hints, Info, Place, STREAM, UNSPECIFIED};
 use super::socket_file::remove_stale;
 use super::stream_arguments::given;
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
-use crate::names::names;
 use crate::transport::datagram;
 
-/// `AF_UNIX`, `SOCK_STREAM` and `SOCK_DGRAM` of Linux.
+/// `AF_UNIX` of Linux.
 const UNIX: i32 = 1;
-const STREAM: i32 = 1;
-const DATAGRAM: i32 = 2;
 
 /// The arguments.
 struct Request {
@@ -237,60 +234,36 @@ impl Drop for CloseUnlessKept {
     }
 }
 
-/// One line of an answer of `getaddrinfo`: family, protocol, address.
-type Line = (Obj, Obj, Obj);
-
-/// Asks the loop's `getaddrinfo` for one of the two addresses.
+/// The addresses that one of the two arguments stands for.
 async fn look_up(
     event_loop: &Ref<Loop>,
     awaiter: &Awaiter,
     address: &Obj,
     hints: &Hints,
-) -> PyResult<Vec<Line>> {
-    let asked = Python::attach(|py| {
-        let pair = address
-            .bind(py)
-            .cast::<PyTuple>()
-            .ok()
-            .filter(|pair| pair.len() == 2);
-        let Some(pair) = pair else {
+) -> PyResult<Vec<Info>> {
+    let place = Python::attach(|py| {
+        let pair = address.bind(py).cast::<PyTuple>().ok();
+        let Some(pair) = pair.filter(|pair| pair.len() == 2) else {
             return Err(PyTypeError::new_err("2-tuple is expected"));
         };
-        let kwargs = PyDict::new(py);
-        kwargs.set_item("family", hints.family.bind(py))?;
-        kwargs.set_item("type", DATAGRAM)?;
-        kwargs.set_item("proto", hints.proto.bind(py))?;
-        kwargs.set_item("flags", hints.flags.bind(py))?;
-        let method = names(py)?.getaddrinfo.text(py);
-        let args = (pair.get_item(0)?, pair.get_item(1)?);
-        let asked = event_loop.bind(py).call_method(method, args, Some(&kwargs))?;
-        PyResult::Ok(Obj::from(asked))
+        PyResult::Ok(Place::new(pair.get_item(0)?.into(), pair.get_item(1)?.into()))
     })?;
-    let answer = awaiter.wait(asked).await?;
-    Python::attach(|py| {
-        let lines: Vec<Line> = answer
-            .bind(py)
-            .try_iter()?
-            .map(|line| {
-                let line = line?;
-                let item = |index: usize| line.get_item(index).map(Obj::from);
-                Ok((item(0)?, item(2)?, item(4)?))
-            })
-            .collect::<PyResult<_>>()?;
-        if lines.is_empty() {
-            return Err(PyOSError::new_err("getaddrinfo() returned empty list"));
-        }
-        Ok(lines)
-    })
+    let infos = resolve::resolve(event_loop, awaiter, place, hints, DATAGRAM).await?;
+    if infos.is_empty() {
+        return Err(PyOSError::new_err("getaddrinfo() returned empty list"));
+    }
+    Ok(infos)
 }
 
 /// The pairs of addresses of one family and protocol each; all that are asked for are there in each pair.
-async fn resolve(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -> PyResult<Vec<Ends>> {
+async fn pairs(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -> PyResult<Vec<Ends>> {
     let mut all: Vec<Ends> = Vec::new();
     for (address, is_local) in [(&request.local_addr, true), (&request.remote_addr, false)] {
         let Some(address) = address else { continue };
-        for (family, proto, address) in look_up(event_loop, awaiter, address, &request.hints).await? {
+        for info in look_up(event_loop, awaiter, address, &request.hints).await? {
             Python::attach(|py| {
+                let family: Obj = info.family.into_pyobject(py)?.into_any().into();
+                let proto: Obj = info.proto.into_pyobject(py)?.into_any().into();
                 let mut known = None;
                 for (index, ends) in all.iter().enumerate() {
                     if ends.family.bind(py).eq(family.bind(py))? && ends.proto.bind(py).eq(proto.bind(py))? {
@@ -312,7 +285,7 @@ async fn resolve(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -
                     &mut ends.local
                 } else {
                     &mut ends.remote
-                }) = Some(address);
+                }) = Some(info.address);
                 PyResult::Ok(())
             })?;
         }
@@ -335,7 +308,7 @@ async fn connect(
 ) -> PyResult<(Obj, Option<Obj>)> {
     let all = match Python::attach(|py| request.unresolved(py))? {
         Some(ends) => vec![ends],
-        None => resolve(event_loop, awaiter, request).await?,
+        None => pairs(event_loop, awaiter, request).await?,
     };
     let mut first_error = None;
     for ends in all {
@@ -354,6 +327,7 @@ fn create_datagram_endpoint(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj
     let request = Request::parse(args)?;
     let event_loop = slf.clone();
     create_with(args.py(), "Loop.create_datagram_endpoint", |awaiter| async move {
+        event_loop.check_closed()?;
         let (socket, remote) = match &request.sock {
             Some(sock) => {
                 Python::attach(|py| request.check_socket(py, sock))?;

@@ -1,4 +1,4 @@
-//! From host and port to the addresses that `create_connection` and `create_server` try.
+//! From host and port to the addresses that `create_connection`, `create_server` and `create_datagram_endpoint` try.
 //!
 //! A numeric host is its own address. Any other goes through the loop's `getaddrinfo`, looked up as an attribute, so that
 //! a program that has replaced it is asked.
@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
 use sabio_reactor::socket::Address;
 
 use super::Loop;
@@ -17,11 +17,12 @@ use crate::ffi::{Obj, Ref};
 use crate::names::names;
 use crate::transport::address_from_python;
 
-/// `AF_UNSPEC`, `AF_INET`, `AF_INET6`, `SOCK_STREAM` and `IPPROTO_TCP`, `IPPROTO_UDP` of Linux.
+/// `AF_UNSPEC`, `AF_INET`, `AF_INET6`, `SOCK_STREAM`, `SOCK_DGRAM`, and `IPPROTO_TCP`, `IPPROTO_UDP` of Linux.
 pub(super) const UNSPECIFIED: i32 = 0;
 pub(super) const INTERNET: i32 = 2;
 pub(super) const INTERNET_6: i32 = 10;
 pub(super) const STREAM: i32 = 1;
+pub(super) const DATAGRAM: i32 = 2;
 const TCP: i32 = 6;
 const UDP: i32 = 17;
 
@@ -98,25 +99,26 @@ impl Place {
         })
     }
 
-    /// The answer for a numeric host.
-    fn numeric(&self, py: Python<'_>, hints: &Hints) -> Option<Info> {
+    /// The answer for a numeric host, for sockets of this type. The protocol is the one of the type.
+    fn numeric(&self, py: Python<'_>, hints: &Hints, socktype: i32) -> Option<Info> {
         let proto: i32 = hints.proto.bind(py).extract().ok()?;
         if ![0, TCP, UDP].contains(&proto) {
             return None;
         }
+        let proto = if socktype == STREAM { TCP } else { UDP };
         let family: i32 = hints.family.bind(py).extract().ok()?;
         let host = text(self.host.bind(py))?;
         let port = port(self.port.bind(py))?;
-        let native_port = u16::try_from(port);
+        let native_port: Option<u16> = port.extract().ok();
         if (family == UNSPECIFIED || family == INTERNET)
             && let Ok(ip) = host.parse::<Ipv4Addr>()
         {
             return Some(Info {
                 family: INTERNET,
-                socktype: STREAM,
-                proto: TCP,
+                socktype,
+                proto,
                 address: (host, port).into_pyobject(py).ok()?.into(),
-                native: native_port.ok().map(|port| Address::v4(ip, port)),
+                native: native_port.map(|port| Address::v4(ip, port)),
             });
         }
         if (family == UNSPECIFIED || family == INTERNET_6)
@@ -125,12 +127,10 @@ impl Place {
             let (flowinfo, scope_id) = (self.flowinfo, self.scope_id);
             return Some(Info {
                 family: INTERNET_6,
-                socktype: STREAM,
-                proto: TCP,
+                socktype,
+                proto,
                 address: (host, port, flowinfo, scope_id).into_pyobject(py).ok()?.into(),
-                native: native_port
-                    .ok()
-                    .map(|port| Address::v6(ip, port, flowinfo, scope_id)),
+                native: native_port.map(|port| Address::v6(ip, port, flowinfo, scope_id)),
             });
         }
         None
@@ -145,23 +145,20 @@ fn text(host: &Bound<'_, PyAny>) -> Option<String> {
     host.cast::<PyString>().ok()?.extract().ok()
 }
 
-/// A port that is a number; the name of a service is not.
-fn port(port: &Bound<'_, PyAny>) -> Option<i64> {
-    if port.is_none() {
-        return Some(0);
+/// A port that `int()` takes, whatever its size: the socket complains of those that are none. The name of a service is no
+/// number.
+fn port<'py>(port: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    let py = port.py();
+    let number = py.get_type::<PyInt>();
+    let is_missing = port.is_none() || text(port).is_some_and(|text| text.is_empty());
+    if is_missing {
+        number.call0().ok()
+    } else {
+        number.call1((port,)).ok()
     }
-    if let Some(text) = text(port) {
-        let text = text.trim();
-        return if text.is_empty() {
-            Some(0)
-        } else {
-            text.parse().ok()
-        };
-    }
-    port.extract().ok()
 }
 
-/// All addresses of a place, in the order of the answer, for stream sockets.
+/// All addresses of a place, in the order of the answer, for sockets of this type.
 ///
 /// # Errors
 /// What the loop's `getaddrinfo` raises (`socket.gaierror`), or TypeError and ValueError for an answer that is none.
@@ -170,18 +167,19 @@ pub(super) async fn resolve(
     awaiter: &Awaiter,
     place: Place,
     hints: &Hints,
+    socktype: i32,
 ) -> PyResult<Vec<Info>> {
     let started = Python::attach(|py| {
         if text(place.host.bind(py)).is_some_and(|host| host.contains('\0')) {
             // The C library would look up what stands before it: a different host than the one that was checked.
             return Err(PyValueError::new_err("embedded null character"));
         }
-        if let Some(info) = place.numeric(py, hints) {
+        if let Some(info) = place.numeric(py, hints, socktype) {
             return Ok(Err(vec![info]));
         }
         let kwargs = PyDict::new(py);
         kwargs.set_item("family", hints.family.bind(py))?;
-        kwargs.set_item("type", STREAM)?;
+        kwargs.set_item("type", socktype)?;
         kwargs.set_item("proto", hints.proto.bind(py))?;
         kwargs.set_item("flags", hints.flags.bind(py))?;
         let args = (place.host.bind(py), place.port.bind(py));

@@ -103,6 +103,9 @@ fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     slf.check_closed()?;
     if let Some(context) = slf.dropped_step(&args)? {
+        if slf.debug() {
+            debug::check_thread(slf)?;
+        }
         slf.first_step.set(FirstStep::Dropped(context));
         return Ok(Obj::none(py));
     }

@@ -7,7 +7,7 @@ use sabio_sync::yield_now;
 
 use super::Loop;
 use super::attempt::bind_error;
-use super::resolve::{Hints, INTERNET, INTERNET_6, Info, Place, resolve};
+use super::resolve::{Hints, INTERNET, INTERNET_6, Info, Place, STREAM, resolve};
 use super::server::{Server, stop_serving};
 use super::stream_arguments::{TlsArguments, check_ssl_socket, check_stream_socket, given};
 use crate::asyncio::asyncio;
@@ -144,7 +144,7 @@ async fn addresses(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request)
             let port = request.port.clone().unwrap_or_else(|| Obj::none(py));
             Place::new(host.clone(), port)
         });
-        let infos = resolve(event_loop, awaiter, place, &request.hints).await?;
+        let infos = resolve(event_loop, awaiter, place, &request.hints, STREAM).await?;
         Python::attach(|py| {
             if infos.is_empty() {
                 let host = host.bind(py).repr()?;
@@ -278,6 +278,7 @@ fn create_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let event_loop = slf.clone();
     create_with(args.py(), "Loop.create_server", |awaiter| async move {
         Python::attach(|py| request.check(py))?;
+        event_loop.check_closed()?;
         let infos = match &request.sock {
             Some(_) => Vec::new(),
             None => addresses(&event_loop, &awaiter, &request).await?,

@@ -152,6 +152,7 @@ fn create_unix_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> 
     let event_loop = slf.clone();
     create_with(args.py(), "Loop.create_unix_connection", |awaiter| async move {
         Python::attach(|py| request.check(py))?;
+        event_loop.check_closed()?;
         let owner = match &request.sock {
             Some(sock) => Python::attach(|py| take_socket(py, &event_loop, sock))?,
             None => {
@@ -281,6 +282,7 @@ fn create_unix_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let event_loop = slf.clone();
     create(args.py(), "Loop.create_unix_server", async move {
         Python::attach(|py| request.check(py))?;
+        event_loop.check_closed()?;
         let make = |py: Python<'_>| {
             let socket = request.socket(py)?;
             let file = if request.cleanup_socket {
