@@ -165,6 +165,20 @@ async def test_connected_socket_of_the_caller():
     await close(client, server)
 
 
+@pytest.mark.parametrize("remote", [None, (0, 0)])
+async def test_addresses_of_another_family(remote):
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        sock.bind((0, 0))
+        if remote is not None:
+            sock.connect(remote)
+        addresses = sock.getsockname(), sock.getpeername()
+        transport, protocol = await endpoint(sock=sock)
+        assert transport.get_extra_info("sockname") == addresses[0]
+        assert transport.get_extra_info("peername") == addresses[1]
+        transport.close()
+        await protocol.lost
+
+
 async def test_what_the_transport_tells():
     transport, protocol = await endpoint()
     sock = transport.get_extra_info("socket")

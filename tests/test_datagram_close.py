@@ -55,6 +55,26 @@ async def test_sending_after_the_end_is_harmless():
     await close(server)
 
 
+async def test_sending_while_what_is_queued_leaves(tmp_path):
+    path = str(tmp_path / "slow")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as slow:
+        slow.bind(path)
+        slow.setblocking(False)
+        client, protocol = await endpoint(remote_addr=path, family=socket.AF_UNIX)
+        for number in range(200):
+            client.sendto(b"%d" % number)
+        client.close()
+        client.sendto(b"last")
+        received = []
+        while not received or received[-1] != b"last":
+            try:
+                received.append(slow.recv(100))
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert len(received) == 201
+        assert await protocol.lost is None
+
+
 async def test_abort():
     transport, protocol = await endpoint()
     transport.abort()

@@ -3,6 +3,7 @@
 //! Nothing is looked up before somebody asks, and what was once told stays in the dictionary `_extra`, to which others
 //! may add. Everything is still told after the connection is closed.
 
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use sabio_reactor::socket::Address;
@@ -41,16 +42,27 @@ fn extra<'py>(slf: &Shared, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
     }
 }
 
-fn address(py: Python<'_>, address: Option<&Address>) -> PyResult<Obj> {
-    address.map_or_else(|| Ok(Obj::none(py)), |address| address_to_python(py, address))
+/// An address as Python has it. Of families that are not known here the Python socket knows more.
+fn address(slf: &Shared, py: Python<'_>, address: Option<&Address>, method: &str) -> PyResult<Obj> {
+    match address {
+        None => Ok(Obj::none(py)),
+        Some(Address::Other(_)) if slf.descriptor.is_open() => {
+            let socket = slf.descriptor.python_socket(py)?;
+            match socket.bind(py).call_method0(method) {
+                Err(error) if error.is_instance_of::<PyOSError>(py) => Ok(Obj::none(py)),
+                told => Ok(told?.into()),
+            }
+        }
+        Some(address) => address_to_python(py, address),
+    }
 }
 
 /// The value for one of the names that the transport knows itself; None for any other.
 fn look_up(slf: &Shared, py: Python<'_>, name: &str) -> PyResult<Option<Obj>> {
     match name {
         "socket" => transport_socket(py, &slf.descriptor.python_socket(py)?).map(Some),
-        "sockname" => address(py, slf.descriptor.local()).map(Some),
-        "peername" => address(py, slf.descriptor.peer()).map(Some),
+        "sockname" => address(slf, py, slf.descriptor.local(), "getsockname").map(Some),
+        "peername" => address(slf, py, slf.descriptor.peer(), "getpeername").map(Some),
         _ => Ok(None),
     }
 }

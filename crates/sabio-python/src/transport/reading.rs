@@ -13,6 +13,9 @@ pub(crate) trait Reading: Transport {
     /// Whether the protocol, or whoever stands for it, wants no data.
     fn reading_paused(&self) -> &Cell<bool>;
 
+    /// Reading goes on after a pause.
+    fn resumed(_slf: &Ref<Self>) {}
+
     /// Neither paused nor closing.
     fn is_reading(&self) -> bool {
         !self.reading_paused().get() && !self.shared().closing.get()
@@ -41,6 +44,7 @@ pub(crate) fn resume<T: Reading>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     T::update_interest(slf, py)?;
+    T::resumed(slf);
     log_debug(slf, py, "%r resumes reading")
 }
 

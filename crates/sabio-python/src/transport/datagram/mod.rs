@@ -9,6 +9,7 @@ mod receive;
 mod send;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::ops::Deref;
 
 use pyo3::prelude::*;
@@ -19,10 +20,11 @@ use sabio_reactor::socket::Address;
 use self::peers::Peers;
 use self::receive::Pace;
 use self::send::Queue;
+use super::reading::{self, Reading};
 use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::stream::Parts;
 use super::{Source, close, extra, flow};
-use crate::event_loop::Loop;
+use crate::event_loop::{Loop, Ready};
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Visit};
 use crate::os_error::os_error;
 
@@ -42,6 +44,9 @@ pub(crate) struct Datagram {
     /// The size of what is queued, as the limits count it.
     queued: Cell<usize>,
     peers: Peers,
+    reading_paused: Cell<bool>,
+    /// Data and sender of what was received together with the datagram after which the protocol has paused reading.
+    waiting: RefCell<VecDeque<(Obj, Obj)>>,
     /// As in a stream: will be flushed when the callback that runs now returns; is itself calling its protocol; waits for the
     /// descriptor to become writable.
     corked: Cell<bool>,
@@ -92,10 +97,17 @@ impl Class for Datagram {
             queue.visit(visit);
         }
         self.peers.visit(visit);
+        if let Ok(waiting) = self.waiting.try_borrow() {
+            for (data, from) in &*waiting {
+                visit.obj(data);
+                visit.obj(from);
+            }
+        }
     }
 
     fn clear(&self) {
         self.drop_queue();
+        self.drop_waiting();
         self.remote.set(None);
         self.shared.clear();
     }
@@ -139,7 +151,7 @@ impl Transport for Datagram {
 
     fn update_interest(slf: &Ref<Datagram>, _py: Python<'_>) -> PyResult<()> {
         let mut interest = Interest::NONE;
-        if slf.started.get() && !slf.closing.get() {
+        if slf.started.get() && slf.is_reading() {
             interest |= Interest::READABLE;
         }
         if slf.blocked.get() && !slf.is_lost() {
@@ -159,7 +171,35 @@ impl Transport for Datagram {
 
     fn ended(&self, _py: Python<'_>) -> PyResult<()> {
         self.peers.forget();
+        self.drop_waiting();
         Ok(())
+    }
+}
+
+impl Reading for Datagram {
+    fn reading_paused(&self) -> &Cell<bool> {
+        &self.reading_paused
+    }
+
+    fn resumed(slf: &Ref<Datagram>) {
+        let Some(event_loop) = slf.event_loop.get().filter(|_| slf.has_waiting()) else {
+            return;
+        };
+        let transport = slf.clone();
+        event_loop.push(Ready::job(move |py, event_loop| {
+            receive::deliver_waiting(&transport, py, event_loop)
+        }));
+    }
+}
+
+impl Datagram {
+    fn has_waiting(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
+    fn drop_waiting(&self) {
+        let waiting = self.waiting.take();
+        drop(waiting);
     }
 }
 
@@ -193,6 +233,8 @@ pub(crate) fn open(
         queue: RefCell::default(),
         queued: Cell::new(0),
         peers: Peers::default(),
+        reading_paused: Cell::new(false),
+        waiting: RefCell::default(),
         corked: Cell::new(false),
         receiving: Cell::new(false),
         blocked: Cell::new(false),
@@ -245,6 +287,7 @@ fn define(table: &mut MethodTable<Datagram>) {
     flow::define(table);
     close::define(table);
     close::define_abort(table);
+    reading::define(table);
     extra::define(table);
     shared::define(table);
     table

@@ -15,6 +15,7 @@ use crate::ffi::{Obj, Ref, bytes_from_slice};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::transport::close;
+use crate::transport::reading::Reading;
 use crate::transport::shared::Transport;
 
 /// The most that an IP datagram can have, in bytes.
@@ -92,7 +93,12 @@ impl Pace {
 
 /// The socket is readable. SystemExit and KeyboardInterrupt come back as errors.
 pub(crate) fn ready(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
-    if slf.is_lost() || slf.closing.get() {
+    // Another callback may have paused or closed it since the event was fetched.
+    if slf.is_lost() || !slf.is_reading() {
+        return Ok(());
+    }
+    deliver_waiting(slf, py, event_loop)?;
+    if slf.is_lost() || !slf.is_reading() {
         return Ok(());
     }
     slf.receiving.set(true);
@@ -143,6 +149,10 @@ fn receive_batch(
         before = sender;
         for piece in pieces {
             let data = bytes_from_slice(py, piece)?;
+            if slf.reading_paused.get() {
+                slf.waiting.borrow_mut().push_back((data, from.clone()));
+                continue;
+            }
             deliver(slf, py, event_loop, &data, &from)?;
             if slf.is_lost() || slf.closing.get() {
                 return Ok(());
@@ -156,6 +166,16 @@ fn receive_batch(
             Ok(()) => ReceivedRows::Yes,
             Err(_) => ReceivedRows::Never,
         });
+    }
+    Ok(())
+}
+
+/// What was received before the protocol paused reading, as far as it has not paused it again.
+pub(super) fn deliver_waiting(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    while !slf.is_lost() && slf.is_reading() {
+        let next = slf.waiting.borrow_mut().pop_front();
+        let Some((data, from)) = next else { break };
+        deliver(slf, py, event_loop, &data, &from)?;
     }
     Ok(())
 }

@@ -282,7 +282,7 @@ fn sendto(slf: &Ref<Datagram>, args: Args<'_, '_>) -> PyResult<()> {
         }
         None => address,
     };
-    if slf.is_lost() || slf.closing.get() {
+    if slf.is_lost() {
         return sent_in_vain(slf, py);
     }
     let Some(event_loop) = slf.event_loop.get() else {
