@@ -225,6 +225,18 @@ async def test_file_that_is_gone_already_is_no_error(path):
     server.close()
 
 
+async def test_file_whose_path_is_no_text(path):
+    path += "-\udcff"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+    server = await serve(path)
+    transport, protocol = await connect(path)
+    transport.close()
+    await protocol.lost
+    server.close()
+    assert exists(path) is not CLEANS_UP
+
+
 async def test_stale_file_is_replaced(path):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path)

@@ -5,7 +5,7 @@
 
 use pyo3::exceptions::{PyFileNotFoundError, PyOSError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyBytes;
 
 use crate::asyncio::asyncio;
 use crate::ffi::{Obj, Visit};
@@ -18,11 +18,9 @@ pub(super) struct SocketFile {
 
 /// Whether a path or name of a Unix socket stands for a file: not an abstract name, not nothing.
 fn is_file(path: &Bound<'_, PyAny>) -> PyResult<bool> {
-    if let Ok(text) = path.cast::<PyString>() {
-        let text = text.to_cow().unwrap_or_default();
-        return Ok(!text.is_empty() && !text.starts_with('\0'));
-    }
-    let bytes = path.cast::<PyBytes>()?.as_bytes();
+    // A path need not be text: what could not be decoded is.
+    let encoded = path.py().import("os")?.call_method1("fsencode", (path,))?;
+    let bytes = encoded.cast::<PyBytes>()?.as_bytes();
     Ok(!matches!(bytes.first(), None | Some(0)))
 }
 
