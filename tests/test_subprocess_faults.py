@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -137,6 +138,21 @@ async def test_cancelled_start_leaves_nothing(sabio):
             await starting
     await turns(5)
     assert open_files() == before
+
+
+async def test_transport_of_a_start_that_fails_is_collected(sabio):
+    class Deaf:
+        """Cannot be told that there is a process."""
+
+    for _ in range(3):
+        try:
+            await asyncio.get_running_loop().subprocess_exec(Deaf, *BLOCKED)
+        except AttributeError:
+            continue
+        raise AssertionError
+    await turns(5)
+    gc.collect()
+    assert "ProcessTransport" not in {type(thing).__name__ for thing in gc.get_objects()}
 
 
 def test_loop_that_stops_in_the_middle_of_a_start(sabio, loop, reports):

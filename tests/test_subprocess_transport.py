@@ -140,6 +140,11 @@ async def test_options_that_have_one_value_only(options, message):
             await run("true", **options)
 
 
+async def test_bufsize_is_a_whole_number():
+    with pytest.raises(TypeError, match="bufsize must be an integer"):
+        await asyncio.get_running_loop().subprocess_exec(ProcessRecorder, "true", bufsize=0.0)
+
+
 async def test_shell_is_as_the_method_says():
     with pytest.raises(ValueError, match=r"^shell must be False$"):
         await run_program("true", shell=True)
@@ -288,6 +293,22 @@ async def test_protocol_can_be_replaced():
     transport.close()
 
 
+@pytest.mark.asyncio_lacks("may wait for ever for the process that it has killed", run=False)
+async def test_protocol_that_can_not_be_told_of_the_process():
+    class Deaf:
+        def pipe_connection_lost(self, fd, exc):
+            pass
+
+        def process_exited(self):
+            pass
+
+        def connection_lost(self, exc):
+            pass
+
+    with pytest.raises(AttributeError, match="'Deaf' object has no attribute 'connection_made'"):
+        await asyncio.get_running_loop().subprocess_exec(Deaf, "sleep", "60")
+
+
 async def test_exceptions_of_the_protocol_are_reported_and_everything_goes_on():
     class Failing(ProcessRecorder):
         def fail(self, name, *args):
@@ -322,7 +343,11 @@ async def test_exceptions_of_the_protocol_are_reported_and_everything_goes_on():
         "pipe_data_received",
         "process_exited",
     ]
-    assert all(context["message"].startswith("Exception in callback ") for context in contexts)
+    for context in contexts:
+        # It names who has failed, whatever called it.
+        assert context["message"].startswith("Exception in callback ")
+        if str(context["exception"]) != "connection_lost":
+            assert f"Failing.{context['exception']}(" in context["message"]
     transport.close()
 
 

@@ -132,7 +132,7 @@ impl Request {
             (true, false) => return refuse("shell must be False"),
             _ => {}
         }
-        if let Some(bufsize) = take("bufsize")?
+        if let Some(bufsize) = options.get_item("bufsize")?
             && bufsize.ne(0)?
         {
             return refuse("bufsize must be 0");
@@ -155,7 +155,9 @@ impl Request {
         }
         options.set_item("shell", uses_shell)?;
         options.set_item("universal_newlines", false)?;
-        options.set_item("bufsize", 0)?;
+        if !options.contains("bufsize")? {
+            options.set_item("bufsize", 0)?;
+        }
         Ok(options)
     }
 

@@ -100,9 +100,17 @@ impl PipeProtocol {
         Ok(())
     }
 
-    /// The number of the pipe, and what happened there.
+    /// Tells the protocol of the process what happened to which pipe. What it raises is reported as its own; SystemExit and
+    /// KeyboardInterrupt come back.
     fn tell_with_number(&self, py: Python<'_>, name: &Name, what: &Obj) -> PyResult<()> {
-        self.tell(py, name, &[&self.fd.into_obj(py)?, what])
+        let Some(process) = self.process.get() else {
+            return Ok(());
+        };
+        let Some(event_loop) = process.event_loop.get() else {
+            return Ok(());
+        };
+        let args = [self.fd.into_obj(py)?, what.clone()];
+        process.tell(py, &event_loop, name, &args)
     }
 }
 

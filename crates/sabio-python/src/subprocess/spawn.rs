@@ -14,6 +14,7 @@ use super::transport::ProcessTransport;
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::{Class, Obj, Ref, context_copy_current};
+use crate::names::names;
 use crate::transport::pipe::{self, PipeParts, ReadPipe, WritePipe};
 
 /// What there is to run.
@@ -115,6 +116,10 @@ fn set_up(
         logger.call_method1("debug", args)?;
     }
     exit::watch(slf, py, event_loop)?;
+    // A protocol that cannot be told of the process is an error of whoever has asked for it.
+    if let Some(protocol) = slf.protocol() {
+        protocol.bind(py).getattr(names(py)?.connection_made.text(py))?;
+    }
     let mut files = Vec::with_capacity(3);
     for (fd, name) in STREAMS.into_iter().enumerate() {
         let file = popen.getattr(name)?;
@@ -210,7 +215,7 @@ fn open_pipe(
 /// What `Popen.kill` raises.
 pub(crate) fn give_up(slf: &Ref<ProcessTransport>, py: Python<'_>) -> PyResult<()> {
     let popen = slf.popen.get();
-    let closed = slf.close(py);
+    let closed = slf.tell_nobody(py).and(slf.close(py));
     if let Some(popen) = popen {
         close_files(popen.bind(py));
     }

@@ -199,6 +199,21 @@ impl Ref<ProcessTransport> {
         result
     }
 
+    /// Nobody will be told of the process. What waits to be told would keep the transport alive, unseen by the collector.
+    pub(super) fn tell_nobody(&self, py: Python<'_>) -> PyResult<()> {
+        self.protocol.set(None);
+        self.begun.set(true);
+        let deferred = self.deferred.take();
+        let Some(event_loop) = self.event_loop.get() else {
+            return Ok(());
+        };
+        let mut result = Ok(());
+        for job in deferred {
+            result = result.and(job(py, &event_loop));
+        }
+        result
+    }
+
     /// After a pipe was closed or the process has ended: if nothing more will come, `connection_lost` is called in the
     /// loop's next turn.
     pub(super) fn try_finish(&self) {
