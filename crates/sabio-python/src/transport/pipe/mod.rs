@@ -115,21 +115,21 @@ pub(crate) fn begin<T: Transport>(transport: &Ref<T>, py: Python<'_>) -> PyResul
     T::update_interest(transport, py).or_else(|error| close::fatal_error(transport, py, error, T::FATAL_READ))
 }
 
-/// The `repr`; `more` comes at its end while the pipe is open.
+/// The `repr`; `more` comes at its end while pipe and loop are open.
 fn describe<T: Transport>(slf: &Ref<T>, py: Python<'_>, direction: Interest, more: &str) -> PyResult<Obj> {
     let shared = slf.shared();
     let mut text = describe_state(slf, py)?;
     if shared.descriptor.is_open() {
         let polling = shared.descriptor.interest().contains(direction);
         let event_loop = shared.event_loop.get();
-        text.push_str(
-            match event_loop.is_some_and(|event_loop| !event_loop.is_closed()) {
-                true if polling => " polling",
-                true => " idle",
-                false => " open",
-            },
-        );
-        text.push_str(more);
+        if event_loop.is_some_and(|event_loop| !event_loop.is_closed()) {
+            text.push_str(if polling { " polling" } else { " idle" });
+            text.push_str(more);
+        } else {
+            text.push_str(" open");
+        }
+    } else {
+        text.push_str(" closed");
     }
     text.push('>');
     Ok(Obj::from(PyString::new(py, &text)))
