@@ -306,6 +306,10 @@ class TCPTransport(Transport):
 class DatagramSocketTransport(asyncio.DatagramTransport):
     """The transport of a datagram endpoint (asyncio: Transports). Made by the loop only."""
 
+    def is_reading(self) -> bool: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
 @final
 class ProcessTransport(asyncio.SubprocessTransport):
     """The transport of a process (asyncio: Transports). Made by the loop only."""
@@ -587,8 +591,6 @@ class Loop(AbstractEventLoop):
     def call_exception_handler(self, context: _ErrorContext) -> None: ...
     def get_debug(self) -> bool: ...
     def set_debug(self, enabled: bool) -> None: ...
-
-    # Not there yet: each raises NotImplementedError
     def start_tls(
         self,
         transport: WriteTransport,
