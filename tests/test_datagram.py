@@ -167,7 +167,7 @@ async def test_connected_socket_of_the_caller():
 
 @pytest.mark.parametrize("remote", [None, (0, 0)])
 async def test_addresses_of_another_family(remote):
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 0) as sock:
         sock.bind((0, 0))
         if remote is not None:
             sock.connect(remote)
