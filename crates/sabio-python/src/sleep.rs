@@ -45,18 +45,19 @@ fn begin(delay: &Bound<'_, PyAny>) -> PyResult<Wait> {
         return Err(PyValueError::new_err("Invalid delay: NaN (not a number)"));
     }
     let until = |event_loop: &Ref<Loop>| {
+        event_loop.make_room_for_timer()?;
         let deadline = Nanos::at_or_after(event_loop::time() + seconds);
-        Wait::Until(Rc::clone(event_loop.reactor()), deadline)
+        Ok(Wait::Until(Rc::clone(event_loop.reactor()), deadline))
     };
     if let Some(task) = task::current()
         && let Some(event_loop) = task.event_loop()
     {
-        return Ok(until(event_loop));
+        return until(event_loop);
     }
     let py = delay.py();
     let running = asyncio(py)?.events.bind(py).call_method0("get_running_loop")?;
     match Ref::<Loop>::downcast(&running) {
-        Some(event_loop) => Ok(until(event_loop)),
+        Some(event_loop) => until(event_loop),
         None => Ok(Wait::Elsewhere(Alarmed::start(&running, delay)?)),
     }
 }

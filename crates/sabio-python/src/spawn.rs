@@ -39,6 +39,8 @@ impl Spawn {
 
 /// A new task of this loop. TypeError if `coro` is no coroutine.
 pub(crate) fn spawn(py: Python<'_>, event_loop: &Ref<Loop>, spawn: Spawn) -> PyResult<Ref<Task>> {
+    // Before there is a task: one that cannot be scheduled would never end.
+    event_loop.make_room()?;
     if let Some(image) = image::tasks(py)
         && spawn.is_plain(py)
         && event_loop.is_plain(py)

@@ -57,10 +57,22 @@ pub struct Reactor<S, H> {
 pub struct Closed<S, H> {
     /// The sources that were registered.
     pub sources: Vec<S>,
-    /// The handles of watched descriptors, then those of timers in the order of their deadlines.
+    /// The handles of watched descriptors.
     pub handles: Vec<H>,
-    /// The wakers of tasks that waited for a descriptor or a timer. They have not been woken.
+    /// The wakers of tasks that waited for a descriptor. They have not been woken.
     pub wakers: Vec<TaskWaker>,
+    /// The timers: handles, and wakers that have not been woken.
+    timers: Timers<Timer<H>>,
+}
+
+impl<S, H> Closed<S, H> {
+    /// The handles of timers, in no order.
+    pub fn timer_handles(&self) -> impl Iterator<Item = &H> {
+        self.timers.iter().filter_map(|timer| match timer {
+            Timer::Handle(handle) => Some(handle),
+            Timer::Sleeper(_) => None,
+        })
+    }
 }
 
 impl<S: Clone, H: Clone> Reactor<S, H> {
@@ -126,7 +138,7 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
     pub fn close(&self) -> Closed<S, H> {
         self.closed.set(true);
         let entries = self.table.borrow_mut().drain();
-        let timers = self.timers.borrow_mut().drain();
+        let timers = self.timers.borrow_mut().take();
         self.poller.close();
         self.waker.close();
 
@@ -134,17 +146,12 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
             sources: Vec::new(),
             handles: Vec::new(),
             wakers: Vec::new(),
+            timers,
         };
         for entry in entries {
             match entry {
                 Entry::Source(source) => closed.sources.push(source.source),
                 Entry::Watch(watch) => watch.scatter(&mut closed.handles, &mut closed.wakers),
-            }
-        }
-        for (_, timer) in timers {
-            match timer {
-                Timer::Handle(handle) => closed.handles.push(handle),
-                Timer::Sleeper(waker) => closed.wakers.push(waker),
             }
         }
         closed

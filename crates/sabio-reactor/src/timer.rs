@@ -21,7 +21,7 @@
 
 mod heap;
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use self::heap::Heap;
 use crate::clock::Nanos;
@@ -104,6 +104,26 @@ impl<T> Timers<T> {
             live: 0,
             next_sequence: 0,
         }
+    }
+
+    /// Whether the next timer is set without more memory.
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        (self.free != NONE || self.slots.len() < self.slots.capacity())
+            && self.run.len() < self.run.capacity()
+            && self.heap.len() + MOVED_AT_ONCE + self.misses < self.heap.capacity()
+    }
+
+    /// Gets the memory for it.
+    ///
+    /// # Errors
+    /// When there is none; nothing has changed then.
+    pub fn make_room(&mut self) -> Result<(), TryReserveError> {
+        self.slots.try_reserve(1)?;
+        self.run.try_reserve(1)?;
+        // The late end of the run may move to the heap.
+        self.heap.try_reserve(MOVED_AT_ONCE + self.misses + 1)
     }
 
     /// Sets a timer. O(1) when none that is set is due later, O(log n) on average otherwise.
@@ -194,19 +214,14 @@ impl<T> Timers<T> {
         })
     }
 
-    /// Takes out all timers, in the order in which they would have fired, and frees the memory.
+    /// Takes out all timers at once, with the memory they are in. Keys stay unique: later timers get other ones.
     #[must_use]
-    pub fn drain(&mut self) -> Vec<(Nanos, T)> {
-        let mut all = Vec::with_capacity(self.live);
-        while let Some(due) = self.pop_due(Nanos::MAX) {
-            all.push(due);
-        }
-        self.run = VecDeque::new();
-        self.heap = Heap::new();
-        self.misses = 0;
-        self.slots = Vec::new();
-        self.free = NONE;
-        all
+    pub fn take(&mut self) -> Self {
+        let empty = Self {
+            next_sequence: self.next_sequence,
+            ..Self::new()
+        };
+        std::mem::replace(self, empty)
     }
 
     /// Puts a value into a free slot, or into a new one.

@@ -4,6 +4,7 @@
 //! moved within the queue a bounded number of times, however small the pieces are in which it is
 //! taken out, and a queue that has been emptied keeps next to no memory.
 
+use std::collections::TryReserveError;
 use std::fmt;
 
 /// An empty queue gives memory back that is larger than this, in bytes.
@@ -46,14 +47,19 @@ impl ByteQueue {
     }
 
     /// Puts `more` behind what waits.
-    pub fn extend(&mut self, more: &[u8]) {
+    ///
+    /// # Errors
+    /// When there is no memory for it; nothing was put in then.
+    pub fn extend(&mut self, more: &[u8]) -> Result<(), TryReserveError> {
         let room = self.bytes.capacity() - self.bytes.len();
         // Moving what waits costs no more than what was taken since the last time it was moved.
         if room < more.len() && self.start >= self.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
+        self.bytes.try_reserve(more.len())?;
         self.bytes.extend_from_slice(more);
+        Ok(())
     }
 
     /// Takes the `count` oldest bytes out; all of them, if there are fewer.

@@ -50,7 +50,7 @@ use crate::ffi::ContextCache;
 use crate::ffi::Outcome;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit,
-    own_methods,
+    own_methods, try_to_grow,
 };
 use crate::handle::Handle;
 use crate::names::names;
@@ -282,6 +282,21 @@ impl Loop {
     #[inline]
     pub(crate) fn push(&self, item: Ready) {
         self.ready.push(item);
+    }
+
+    /// Makes sure that one more entry finds room on the ready queue. MemoryError.
+    #[inline]
+    pub(crate) fn make_room(&self) -> PyResult<()> {
+        self.ready.make_room()
+    }
+
+    /// Makes sure that one more timer finds room. MemoryError.
+    #[inline]
+    pub(crate) fn make_room_for_timer(&self) -> PyResult<()> {
+        if self.reactor.has_room_for_timer() {
+            return Ok(());
+        }
+        try_to_grow(|| self.reactor.make_room_for_timer())
     }
 
     /// Takes the newest entry of the ready queue back.

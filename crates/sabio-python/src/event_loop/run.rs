@@ -399,7 +399,7 @@ fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
             handle.release();
         }
     }
-    for handle in &reactor.handles {
+    for handle in reactor.handles.iter().chain(reactor.timer_handles()) {
         handle.release();
     }
     drop((ready, corked, reactor, resolver, files));

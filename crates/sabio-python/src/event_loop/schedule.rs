@@ -121,6 +121,7 @@ fn call_soon(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         return Ok(Obj::none(py));
     }
     let context = context_of(slf, py, &call)?;
+    slf.make_room()?;
     let handle = Ref::create_with(py, || {
         Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::Once)
     })?;
@@ -140,6 +141,7 @@ fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         debug::check_callback(py, call.callback, "call_soon_threadsafe")?;
     }
     let context = context_of(slf, py, &call)?;
+    slf.make_room()?;
     let handle = Ref::create_with(py, || {
         Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::ThreadSafe)
     })?;
@@ -155,6 +157,7 @@ fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 /// Puts a timer on the heap.
 fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: &Call<'_, '_, '_>) -> PyResult<Obj> {
     let context = context_of(slf, py, call)?;
+    slf.make_room_for_timer()?;
     let data = || Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::Once);
     let timer = Ref::create_derived(py, data, TimerHandle::new(when))?;
     timer

@@ -3,8 +3,11 @@
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 
+use pyo3::PyResult;
+
 use super::class::Class;
 use super::object::{Obj, Ref};
+use super::reserve::try_to_grow;
 
 /// What a [`Slot`] can hold: values whose clone only counts a reference.
 pub(crate) trait Counted: Clone {
@@ -105,6 +108,17 @@ impl<T> LocalQueue<T> {
     pub(crate) fn push(&self, item: T) {
         // SAFETY: not `Sync`; moving an item in runs none of its code.
         unsafe { (*self.0.get()).push_back(item) }
+    }
+
+    /// Whether there is room for one more item, which is then sure to find it. MemoryError.
+    #[inline]
+    pub(crate) fn make_room(&self) -> PyResult<()> {
+        // SAFETY: not `Sync`; growing moves items, which runs none of their code.
+        let queue = unsafe { &mut *self.0.get() };
+        if queue.len() < queue.capacity() {
+            return Ok(());
+        }
+        try_to_grow(|| queue.try_reserve(1))
     }
 
     /// Takes the oldest item.

@@ -218,6 +218,7 @@ impl Items {
     /// `_put(item)` of our classes.
     pub(super) fn own_put(&self, py: Python<'_>, item: &Obj) -> PyResult<()> {
         let Some(object) = self.object.get() else {
+            self.native.make_room()?;
             self.native.push(item.clone());
             return Ok(());
         };
@@ -359,6 +360,7 @@ impl Store for Items {
     #[inline]
     fn put(&self, item: Obj) -> PyResult<()> {
         if self.plain.get() {
+            self.native.make_room()?;
             self.native.push(item);
             return Ok(());
         }

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use sabio_sync::ByteQueue;
 
-use crate::ffi::{Obj, bytes_from_slice};
+use crate::ffi::{Obj, bytes_from_slice, try_to_grow};
 
 /// A message that is mostly read does not keep more memory than this alive, in bytes.
 const KEPT_WHOLE: usize = 4096;
@@ -54,16 +54,23 @@ impl Buffer {
         self.whole.is_none() && self.queue.is_empty()
     }
 
-    /// Puts a `bytes` object behind what is unread: the object itself, where nothing is.
+    /// Puts a `bytes` object behind what is unread: the object itself, where nothing is. MemoryError.
     #[inline]
-    pub(super) fn push(&mut self, message: &Bound<'_, PyBytes>) {
+    pub(super) fn push(&mut self, message: &Bound<'_, PyBytes>) -> PyResult<()> {
         if self.is_empty() {
-            if !message.as_bytes().is_empty() {
-                self.whole = Some(Obj::from(message));
-                self.taken = 0;
-            }
+            self.hold(message);
+            Ok(())
         } else {
-            self.extend(message.py(), message.as_bytes());
+            self.extend(message.py(), message.as_bytes())
+        }
+    }
+
+    /// Puts a `bytes` object itself into the buffer, which is empty.
+    #[inline]
+    pub(super) fn hold(&mut self, message: &Bound<'_, PyBytes>) {
+        if !message.as_bytes().is_empty() {
+            self.whole = Some(Obj::from(message));
+            self.taken = 0;
         }
     }
 
@@ -75,16 +82,16 @@ impl Buffer {
                 self.whole = Some(bytes_from_slice(py, data)?);
                 self.taken = 0;
             }
+            Ok(())
         } else {
-            self.extend(py, data);
+            self.extend(py, data)
         }
-        Ok(())
     }
 
-    /// Puts a copy behind what is unread.
-    pub(super) fn extend(&mut self, py: Python<'_>, more: &[u8]) {
-        self.loosen(py);
-        self.queue.extend(more);
+    /// Puts a copy behind what is unread. MemoryError, and nothing is put in then.
+    pub(super) fn extend(&mut self, py: Python<'_>, more: &[u8]) -> PyResult<()> {
+        self.loosen(py)?;
+        try_to_grow(|| self.queue.extend(more))
     }
 
     /// Takes the `count` oldest bytes out; all of them, if there are fewer. MemoryError, and nothing is taken then.
@@ -115,7 +122,8 @@ impl Buffer {
         if self.taken >= size {
             self.whole = None;
         } else if size > KEPT_WHOLE && (size - self.taken) * 4 < size {
-            self.loosen(py);
+            // Without memory for the copy, the whole message stays alive.
+            let _ = self.loosen(py);
         }
     }
 
@@ -125,10 +133,13 @@ impl Buffer {
         self.queue.clear();
     }
 
-    /// Copies what is unread of a whole message into the queue.
-    fn loosen(&mut self, py: Python<'_>) {
-        if let Some(whole) = self.whole.take() {
-            self.queue.extend(&contents(py, &whole)[self.taken..]);
+    /// Copies what is unread of a whole message into the queue. MemoryError, and nothing is changed then.
+    fn loosen(&mut self, py: Python<'_>) -> PyResult<()> {
+        if let Some(whole) = &self.whole {
+            let unread = &contents(py, whole)[self.taken..];
+            try_to_grow(|| self.queue.extend(unread))?;
+            self.whole = None;
         }
+        Ok(())
     }
 }

@@ -59,7 +59,7 @@ impl Reader {
         let bound = array.bind(py).cast::<PyByteArray>()?;
         let before = bound.to_vec();
         let mut buffer = Buffer::default();
-        buffer.extend(py, &before);
+        buffer.extend(py, &before)?;
         let result = body(&mut buffer);
         // One reference is the slot's, one is ours.
         if array.refcount() == 2 {
@@ -175,10 +175,11 @@ impl Reader {
         !self.eof.get() && self.exposed.is_none()
     }
 
-    /// Puts a `bytes` object into the buffer; [`Reader::received`] comes next. Only where [`Reader::can_receive`].
+    /// Puts a `bytes` object into the buffer, which is empty; [`Reader::received`] comes next. Only where
+    /// [`Reader::can_receive`].
     #[inline]
     pub(crate) fn push(&self, message: &Bound<'_, PyBytes>) {
-        self.buffer.borrow_mut().push(message);
+        self.buffer.borrow_mut().hold(message);
     }
 
     /// As [`Reader::push`], with a copy. MemoryError.

@@ -76,20 +76,20 @@ impl StreamReader {
             if message.as_bytes().is_empty() {
                 return Ok(());
             }
-            reader.with_buffer(py, |buffer| buffer.push(message))?;
+            reader.with_buffer(py, |buffer| buffer.push(message))??;
             return reader.received(py);
         }
         if !data.is_truthy()? {
             return Ok(());
         }
         match ReadBuffer::new(data) {
-            Ok(bytes) => reader.with_buffer(py, |buffer| buffer.extend(py, bytes.as_slice()))?,
+            Ok(bytes) => reader.with_buffer(py, |buffer| buffer.extend(py, bytes.as_slice()))??,
             Err(_) => {
                 // Whatever else a bytearray can be extended by, with its errors.
                 let array = py.get_type::<PyByteArray>().call0()?;
                 array.call_method1("extend", (data,))?;
                 let bytes = ReadBuffer::new(&array)?;
-                reader.with_buffer(py, |buffer| buffer.extend(py, bytes.as_slice()))?;
+                reader.with_buffer(py, |buffer| buffer.extend(py, bytes.as_slice()))??;
             }
         }
         reader.received(py)
@@ -256,8 +256,8 @@ fn define_attributes(table: &mut MethodTable<StreamReader>) {
                 let py = value.py();
                 slf.reader.with_buffer(py, |buffer| {
                     buffer.clear();
-                    buffer.extend(py, &bytes);
-                })
+                    buffer.extend(py, &bytes)
+                })?
             },
         )
         .attribute(

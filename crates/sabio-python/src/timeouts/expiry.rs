@@ -221,6 +221,7 @@ impl Expiry {
                         (if is_due { now } else { when.bind(py).extract()? }, is_due)
                     }
                 };
+                event_loop.make_room_for_timer()?;
                 let alarm = Alarm::create(py, self)?;
                 if is_due {
                     self.queued.set(true);

@@ -1,5 +1,6 @@
 //! Timers of the loop: handles that are due at a deadline, and futures that sleep until one.
 
+use std::collections::TryReserveError;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -12,6 +13,7 @@ use crate::clock::Nanos;
 use crate::timer::TimerKey;
 
 /// What waits for a deadline.
+#[derive(Debug)]
 pub(super) enum Timer<H> {
     Handle(H),
     Sleeper(TaskWaker),
@@ -27,6 +29,21 @@ pub enum Due<H> {
 }
 
 impl<S: Clone, H: Clone> Reactor<S, H> {
+    /// Whether one more timer finds room.
+    #[inline]
+    #[must_use]
+    pub fn has_room_for_timer(&self) -> bool {
+        self.timers.borrow().has_room()
+    }
+
+    /// Makes room for one more timer.
+    ///
+    /// # Errors
+    /// When there is no memory for it; nothing has changed then.
+    pub fn make_room_for_timer(&self) -> Result<(), TryReserveError> {
+        self.timers.borrow_mut().make_room()
+    }
+
     /// Sets a timer for `handle` (`loop.call_at`). It is given out by [`pop_due`](Self::pop_due) once.
     #[inline]
     pub fn schedule(&self, deadline: Nanos, handle: H) -> TimerKey {

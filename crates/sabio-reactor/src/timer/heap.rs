@@ -2,6 +2,8 @@
 //!
 //! It knows nothing of which entries are dead; its owner skips those, and rebuilds the heap without them.
 
+use std::collections::TryReserveError;
+
 use super::Entry;
 
 #[derive(Debug, Default)]
@@ -26,6 +28,15 @@ impl Heap {
     #[inline]
     pub(super) fn last(&self) -> Option<&Entry> {
         self.0.last()
+    }
+
+    /// Makes sure that so many more entries find room.
+    pub(super) fn try_reserve(&mut self, entries: usize) -> Result<(), TryReserveError> {
+        self.0.try_reserve(entries)
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.0.capacity()
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
