@@ -147,6 +147,66 @@ def test_loop_running_in_another_thread_refuses_to_run_here(loop):
     thread.join()
 
 
+async def use_a_task():
+    await asyncio.create_task(asyncio.sleep(0))
+
+
+async def use_a_future():
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_later(0.001, future.set_result, None)
+    await future
+
+
+async def use_a_thread():
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, loop.call_soon_threadsafe, int)
+    await loop.shutdown_default_executor()
+
+
+async def use_many():
+    await asyncio.gather(*(asyncio.wait_for(asyncio.sleep(0), 1) for _ in range(3)))
+
+
+async def use_a_generator():
+    async def numbers():
+        yield 1
+        yield 2
+
+    async for _ in numbers():
+        pass
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+@pytest.mark.parametrize("use", [use_a_task, use_a_future, use_a_thread, use_many, use_a_generator])
+def test_closed_loop_is_gone_without_the_collector(loop_factory, use):
+    gc.collect()
+    gc.disable()
+    try:
+        loop = loop_factory()
+        loop.run_until_complete(use())
+        loop.close()
+        gone = weakref.ref(loop)
+        del loop
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_future_that_is_made_on_a_closed_loop_keeps_it_no_longer_than_it_lives(loop_factory):
+    gc.collect()
+    gc.disable()
+    try:
+        loop = loop_factory()
+        loop.close()
+        future = loop.create_future()
+        gone = weakref.ref(loop)
+        del loop, future
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_loop_that_is_never_closed_warns(loop_factory, recwarn):
     loop = loop_factory()
     with warnings.catch_warnings(record=True) as caught:

@@ -432,7 +432,7 @@ impl Ref<Loop> {
         }
     }
 
-    /// `{"loop": self}`, made once.
+    /// `{"loop": self}`, made once and kept until the loop is closed.
     #[inline]
     pub(crate) fn loop_kwargs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let kwargs = match self.loop_kwargs.get() {
@@ -440,7 +440,9 @@ impl Ref<Loop> {
             None => {
                 let kwargs = PyDict::new(py);
                 kwargs.set_item(names(py)?.loop_.bind(py), self.bind(py))?;
-                self.loop_kwargs.set(Some(Obj::from(&kwargs)));
+                if !self.is_closed() {
+                    self.loop_kwargs.set(Some(Obj::from(&kwargs)));
+                }
                 kwargs
             }
         };

@@ -394,6 +394,8 @@ fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     let reactor = slf.reactor.close();
     let resolver = slf.resolver.take();
     let files = slf.files.take_all();
+    // Refers to the loop: left there, a closed loop would keep its buffers until the collector comes.
+    slf.loop_kwargs.set(None);
     for item in &ready {
         if let Ready::Call(handle) = item {
             handle.release();
