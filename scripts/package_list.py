@@ -32,6 +32,8 @@ class Package:
     #: Further options of pytest. The suite's own `addopts` are not used: they start coverage and further processes.
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: A conftest.py beside the tests, for what the suite's own runner does before it starts.
+    conftest: str = ""
     #: Servers that have to run, by their names in `package_servers.py`.
     servers: tuple[str, ...] = ()
     #: Tests that are not run on any loop, and why not.
@@ -90,6 +92,12 @@ PACKAGES = (
             "wsproto",
         ),
         source=("uvicorn",),
+        explained={
+            r"tests/test_auto_detection\.py::test_loop_auto": "it asks whether the loop is of a module called asyncio",
+            r"tests/test_config\.py::test_get_loop_factory\[asyncio-.*\]": (
+                "the test is named after the class that asyncio.SelectorEventLoop stands for"
+            ),
+        },
     ),
     Package(
         "starlette",
@@ -109,6 +117,7 @@ PACKAGES = (
         source=("tornado",),
         tests=("suite",),
         options=("-o", "python_files=*_test.py"),
+        conftest='import logging\n\nlogging.getLogger("tornado.access").setLevel(logging.CRITICAL)\n',
     ),
     Package(
         "aiohttp",

@@ -121,3 +121,5 @@ def prepare(package: Package, tree: Path) -> None:
     for name in package.tests:
         if not (tree / name).exists():
             raise Unavailable(f"its sdist has no {name}")
+    if package.conftest:
+        (tree / "conftest.py").write_text(package.conftest)
