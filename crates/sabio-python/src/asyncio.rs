@@ -158,7 +158,7 @@ impl TaskRegistry {
         #[cfg(Py_3_12)]
         {
             let _ = old;
-            self.swap.call(py, [event_loop, new])?;
+            self.swap.call_at_once(py, [event_loop, new])?;
         }
         #[cfg(not(Py_3_12))]
         {

@@ -210,37 +210,29 @@ impl Drop for Resuming<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
-    match slf.life.get() {
-        Life::Suspended => {
-            if let Some(wait) = slf.wait.get() {
-                slf.life.set(Life::Running);
-                return method::stand(slf, py, wait);
-            }
-        }
-        Life::Created => {
-            if value.is_some_and(|value| !value.bind(py).is_none()) {
-                return Err(just_started());
-            }
-            if let Some(wait) = slf.wait.get() {
-                slf.life.set(Life::Running);
-                return method::stand(slf, py, wait);
-            }
-            if let Some(begin) = slf.begin.take() {
-                slf.life.set(Life::Running);
-                return method::resume(slf, py, begin);
-            }
-        }
-        Life::Running | Life::Closed => {}
+    let value = value.filter(|value| !value.bind(py).is_none());
+    let life = slf.life.get();
+    let goes_on = life == Life::Suspended || life == Life::Created && value.is_none();
+    if goes_on && let Some(wait) = slf.wait.get() {
+        return method::stand(slf, py, wait);
     }
-    resume_future(slf, py, value)
+    resume_other(slf, py, value)
 }
 
-/// A step of a coroutine that has a future.
+/// A step of a coroutine that does not wait in place.
 #[inline(never)]
-fn resume_future(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
-    let value = value.filter(|value| !value.bind(py).is_none());
+fn resume_other(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
+    if slf.life.get() == Life::Created {
+        if value.is_some() {
+            return Err(just_started());
+        }
+        if let Some(begin) = slf.begin.take() {
+            slf.life.set(Life::Running);
+            return method::resume(slf, py, begin);
+        }
+    }
     let (future, resuming) = start(slf)?;
     let Some(future) = future else {
         return Err(reused().into());
@@ -297,21 +289,21 @@ fn awaited(slf: &Ref<Coroutine>, _py: Python<'_>) -> PyResult<Obj> {
 /// Polls the future under whoever drives the coroutine.
 #[inline]
 fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> Outcome<Sent> {
-    match task::current() {
-        Some(task) => {
-            let polled = local_waker(&task, |waker| {
+    let polled = task::with_current(|task| {
+        task.map(|task| {
+            local_waker(task, |waker| {
                 future.as_mut().poll(&mut Context::from_waker(waker))
-            });
-            match polled {
-                Poll::Ready(result) => finished(slf, future, result),
-                Poll::Pending => {
-                    let yielded = slf.awaiter.get().and_then(Awaiter::take_yielded);
-                    suspend(slf, future);
-                    match yielded {
-                        Some(yielded) => Ok(Sent::Next(yielded)),
-                        None => Ok(Sent::Next(park_marker(py)?)),
-                    }
-                }
+            })
+        })
+    });
+    match polled {
+        Some(Poll::Ready(result)) => finished(slf, future, result),
+        Some(Poll::Pending) => {
+            let yielded = slf.awaiter.get().and_then(Awaiter::take_yielded);
+            suspend(slf, future);
+            match yielded {
+                Some(yielded) => Ok(Sent::Next(yielded)),
+                None => Ok(Sent::Next(park_marker(py)?)),
             }
         }
         None => poll_foreign(slf, py, future),

@@ -52,7 +52,7 @@ impl LocalWake for ForeignWaiter {
         &WAKER
     }
 
-    fn wake(slf: &Ref<ForeignWaiter>) {
+    fn wake(slf: Ref<ForeignWaiter>) {
         if slf.woken.replace(true) || slf.future.is_none() {
             return;
         }

@@ -124,7 +124,7 @@ fn start(
     if eager_start && event_loop.is_running_here() {
         step::run_eagerly(py, event_loop, task)
     } else {
-        task.schedule(task);
+        Task::schedule(task.clone());
         Ok(())
     }
 }

@@ -12,10 +12,10 @@ use crate::event_loop::errors::exit_or_report;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::{
-    BaseKind, BoundFunction, Obj, Ref, Sent, base_kind, call_method, context_enter, context_exit,
+    BaseKind, BoundFunction, Obj, Ref, Sent, Stage, base_kind, call_method, context_enter, context_exit,
     is_cancelled_error,
 };
-use crate::ffi::{send, set_current, with_current};
+use crate::ffi::{send_none, with_current};
 use crate::future::{Future, add_callback};
 use crate::future_core::{FutureLike, State, native_core};
 use crate::names::names;
@@ -34,25 +34,59 @@ pub(crate) enum Input {
     Throw(Obj),
 }
 
+/// Where a loop takes its steps.
+pub(crate) type Steps<'a> = Stage<'a, Task>;
+
 /// Takes one step of `task`. SystemExit and KeyboardInterrupt that leave the coroutine are returned.
-pub(crate) fn run(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> Outcome<()> {
-    resume(py, event_loop, task, input)
+pub(crate) fn run(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    steps: &mut Steps<'_>,
+    task: Ref<Task>,
+    input: Input,
+) -> Outcome<()> {
+    resume(py, event_loop, steps, task, input)
 }
 
 /// Takes the step of a task that was put on the ready queue to go on.
 #[inline(always)]
-pub(crate) fn run_on(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
-    resume(py, event_loop, task, Input::Resume)
+pub(crate) fn run_on(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    steps: &mut Steps<'_>,
+    task: Ref<Task>,
+) -> Outcome<()> {
+    resume(py, event_loop, steps, task, Input::Resume)
 }
 
 #[inline(always)]
-fn resume(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> Outcome<()> {
+fn resume(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    steps: &mut Steps<'_>,
+    task: Ref<Task>,
+    input: Input,
+) -> Outcome<()> {
     if task.core().state() != State::Pending {
         return Ok(());
     }
-    match enter(py, event_loop, task).and_then(|()| advance(py, event_loop, task, input)) {
+    let (task, before) = steps.enter(task);
+    let entered = match before {
+        // Two references to one task: the other one may go back on the ready queue.
+        Some(before) if before.same(&task) => Ok(Some(before)),
+        before => switch(py, event_loop, before.as_ref(), &task).map(|()| None),
+    };
+    let result = match entered {
+        Ok(spare) => advance(py, event_loop, &task, spare, input),
+        Err(raised) => {
+            let task = Ref::clone(&task);
+            drop(steps.leave());
+            return failed(py, event_loop, &task, raised.into());
+        }
+    };
+    match result {
         Ok(()) => Ok(()),
-        Err(raised) => failed(py, event_loop, task, raised.into()),
+        Err(raised) => failed(py, event_loop, &task, raised.into()),
     }
 }
 
@@ -71,10 +105,15 @@ fn failed(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, error: PyErr
 
 /// Takes the step of a task whose future is done.
 #[inline]
-pub(crate) fn run_woken(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
+pub(crate) fn run_woken(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    steps: &mut Steps<'_>,
+    task: Ref<Task>,
+) -> Outcome<()> {
     match task.fut_waiter().get() {
         Some(future) if task.phase().get() == Phase::Waiting => {
-            run(py, event_loop, task, Input::Done(future))
+            run(py, event_loop, steps, task, Input::Done(future))
         }
         _ => Ok(()),
     }
@@ -107,7 +146,7 @@ pub(crate) fn run_eagerly(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Tas
         let swapped = registry.swap(py, event_loop.as_obj(), old, Some(task.as_obj()));
         swapped.and_then(|previous| {
             let result = context_enter(py, context).map_err(PyErr::from).and_then(|()| {
-                let result = advance(py, event_loop, task, Input::Resume).map_err(PyErr::from);
+                let result = advance(py, event_loop, task, None, Input::Resume).map_err(PyErr::from);
                 context_exit(py, context)?;
                 result
             });
@@ -124,39 +163,38 @@ fn registered_task(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<Option<Ob
     Ok((!task.bind(py).is_none()).then_some(task))
 }
 
-/// Makes `task` current and enters its context, unless it still is.
+/// From the step of the task `before` to that of `task`: leaves the one's context and enters the other's.
 #[inline(always)]
-fn enter(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
-    let outer = set_current(Some(task.clone()));
-    event_loop.task_entered.set(true);
-    if outer.as_ref().is_some_and(|outer| outer.same(task)) {
-        return Ok(());
-    }
-    let old = outer.as_ref().map(Ref::as_obj);
-    if let Some(context) = outer.as_ref().and_then(|outer| outer.context()) {
+fn switch(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    before: Option<&Ref<Task>>,
+    task: &Ref<Task>,
+) -> Outcome<()> {
+    let old = before.map(Ref::as_obj);
+    if let Some(context) = before.and_then(|before| before.context()) {
         context_exit(py, context)?;
     }
     asyncio(py)?
         .registry
         .switch(py, event_loop.as_obj(), old, task.as_obj())?;
-    if let Some(context) = task.context()
-        && let Err(raised) = context_enter(py, context)
-    {
-        drop(set_current::<Task>(None));
-        return Err(raised);
+    match task.context() {
+        Some(context) => context_enter(py, context),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Leaves the task that was stepped last, if any is still current: no task is current afterwards.
-pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>) -> Outcome<()> {
-    event_loop.task_entered.set(false);
-    match set_current::<Task>(None) {
+/// Leaves the task that was stepped last, if any is still current: no task is current afterwards. To be called before
+/// Python code runs outside of a step.
+#[inline(always)]
+pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>, steps: &mut Steps<'_>) -> Outcome<()> {
+    match steps.leave() {
         None => Ok(()),
         Some(task) => leave_task(py, event_loop, &task),
     }
 }
 
+#[inline(never)]
 fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outcome<()> {
     if let Some(context) = task.context() {
         context_exit(py, context)?;
@@ -167,9 +205,16 @@ fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outco
     Ok(())
 }
 
-/// Resumes the coroutine of a task that has been entered, and acts on what comes out.
+/// Resumes the coroutine of a task that has been entered, and acts on what comes out. `spare` is another reference to
+/// the task.
 #[inline(always)]
-fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Input) -> Outcome<()> {
+fn advance(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    task: &Ref<Task>,
+    spare: Option<Ref<Task>>,
+    input: Input,
+) -> Outcome<()> {
     let Some(coro) = task.coro().get() else {
         return Ok(());
     };
@@ -201,14 +246,11 @@ fn advance(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, input: Inpu
         }
     }
     let sent = match exception {
-        None => {
-            let none = Obj::none(py);
-            send(py, &coro, &none)
-        }
+        None => send_none(py, &coro),
         Some(exception) => throw(py, &coro, &exception),
     };
     match sent {
-        Ok(Sent::Next(yielded)) => yielded_value(py, event_loop, task, &yielded),
+        Ok(Sent::Next(yielded)) => yielded_value(py, event_loop, task, spare, &yielded),
         Ok(Sent::Return(result)) => {
             drop(task.coro().take());
             if task.must_cancel().replace(false) {
@@ -271,17 +313,24 @@ fn finish_with(py: Python<'_>, task: &Ref<Task>, error: PyErr) -> Outcome<()> {
 
 /// Acts on what the coroutine yielded: a bare yield, the park marker, a future, or something it should not have.
 #[inline(always)]
-fn yielded_value(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, yielded: &Obj) -> Outcome<()> {
+fn yielded_value(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    task: &Ref<Task>,
+    spare: Option<Ref<Task>>,
+    yielded: &Obj,
+) -> Outcome<()> {
     let bound = yielded.bind(py);
     if bound.is_none() {
-        task.schedule(task);
+        task.phase().set(Phase::Scheduled);
+        event_loop.push(Ready::Step(spare.unwrap_or_else(|| task.clone())));
         return Ok(());
     }
     if is_park_marker(bound) {
         if task.must_cancel().replace(false) {
             task.interrupt(task);
         } else if task.phase().get() == Phase::Notified {
-            task.wake_up(task);
+            Task::wake_up(task.clone());
         } else {
             task.phase().set(Phase::Parked);
         }

@@ -4,7 +4,6 @@
 //! waits for a future or is parked by a native coroutine. A task of another loop is left to its base entirely.
 
 use std::cell::{Cell, OnceCell};
-use std::marker::PhantomData;
 use std::task::RawWakerVTable;
 
 use pyo3::exceptions::PyTypeError;
@@ -15,7 +14,8 @@ use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Current, LocalWake, MethodTable, Obj, ObjCell, Stepping,
+    Args, Base, Class, ClassBuilder, ClassCell, Current, LocalQueue, LocalWake, MethodTable, Obj, ObjCell,
+    Stepping,
 };
 use crate::ffi::{Ref, Visit, call_method, call0, call1, waker_table};
 use crate::future::{define_common, iterate};
@@ -111,9 +111,9 @@ impl LocalWake for Task {
     }
 
     #[inline]
-    fn wake(slf: &Ref<Task>) {
+    fn wake(slf: Ref<Task>) {
         match slf.phase.get() {
-            Phase::Parked => slf.wake_up(slf),
+            Phase::Parked => Task::wake_up(slf),
             Phase::Running => slf.phase.set(Phase::Notified),
             Phase::Notified | Phase::Scheduled | Phase::Woken | Phase::Interrupted | Phase::Waiting => {}
         }
@@ -123,16 +123,24 @@ impl LocalWake for Task {
 /// The task that this thread is stepping natively.
 #[inline]
 pub(crate) fn current() -> Option<Ref<Task>> {
-    match crate::ffi::current(PhantomData::<Task>) {
-        Stepping::Certain(task) => Some(task),
-        Stepping::Nobody => None,
-        Stepping::Doubtful(task) => registered(task),
-    }
+    with_current(|task| task.cloned())
+}
+
+/// Calls `body` with the task that this thread is stepping natively.
+#[inline(always)]
+pub(crate) fn with_current<R>(body: impl FnOnce(Option<&Ref<Task>>) -> R) -> R {
+    crate::ffi::current(|stepping| {
+        body(match stepping {
+            Stepping::Certain(task) => Some(task),
+            Stepping::Nobody => None,
+            Stepping::Doubtful(task) => registered(task),
+        })
+    })
 }
 
 /// The task, if asyncio knows it as the one that its loop runs now.
 #[cold]
-fn registered(task: Ref<Task>) -> Option<Ref<Task>> {
+fn registered(task: &Ref<Task>) -> Option<&Ref<Task>> {
     let event_loop = task.event_loop()?.as_obj();
     let is_current = Python::attach(|py| {
         let current = asyncio(py)?.registry.current(py, event_loop)?;
@@ -205,24 +213,25 @@ impl Task {
 
     /// Puts the task on the ready queue.
     #[inline]
-    pub(crate) fn schedule(&self, slf: &Ref<Task>) {
-        if let Some(event_loop) = self.event_loop() {
-            self.phase.set(Phase::Scheduled);
-            event_loop.push(Ready::Step(slf.clone()));
-        }
+    pub(crate) fn schedule(slf: Ref<Task>) {
+        Task::put_on_queue(slf, Phase::Scheduled);
     }
 
     /// Puts the task, which was parked or about to be, on the ready queue.
     #[inline]
-    pub(crate) fn wake_up(&self, slf: &Ref<Task>) {
-        self.schedule(slf);
-        self.phase.set(Phase::Woken);
+    pub(crate) fn wake_up(slf: Ref<Task>) {
+        Task::put_on_queue(slf, Phase::Woken);
+    }
+
+    #[inline(always)]
+    fn put_on_queue(slf: Ref<Task>, phase: Phase) {
+        slf.phase.set(phase);
+        LocalQueue::push_to_own(slf, |task| Some(task.event_loop()?.ready()), Ready::Step);
     }
 
     /// Schedules a step that throws the cancellation, whatever is cancelled or uncancelled until then.
     pub(crate) fn interrupt(&self, slf: &Ref<Task>) {
-        self.schedule(slf);
-        self.phase.set(Phase::Interrupted);
+        Task::put_on_queue(slf.clone(), Phase::Interrupted);
     }
 
     /// As [`Task::interrupt`], with this message.

@@ -21,7 +21,14 @@ pub(crate) fn waker_owner(waker: &Waker) -> Option<Obj> {
 /// Whether the task that a waker would wake has been cancelled and only has to run to notice it: what asyncio sees at
 /// the future that such a task waits for.
 pub(crate) fn is_doomed(waker: &Waker) -> bool {
-    waker_target::<Task, _>(waker, |task| task.is_interrupted())
-        .or_else(|| waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.is_cancelled()))
-        .unwrap_or(false)
+    match waker_target::<Task, _>(waker, |task| task.is_interrupted()) {
+        Some(interrupted) => interrupted,
+        None => is_doomed_elsewhere(waker),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn is_doomed_elsewhere(waker: &Waker) -> bool {
+    waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.is_cancelled()).unwrap_or(false)
 }

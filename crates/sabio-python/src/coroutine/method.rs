@@ -3,7 +3,7 @@
 //! They need no memory but the coroutine, and one that has ended is used again: see `begun` for what they run.
 
 use std::cell::{Cell, OnceCell};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use pyo3::prelude::*;
 use sabio_sync::Place;
@@ -107,60 +107,96 @@ fn retire(slf: &Ref<Coroutine>) {
     KEPT.keep(slf);
 }
 
-/// Polls for the object under whoever drives the coroutine, which runs.
+/// Polls for the object under whoever drives the coroutine, which is created or suspended. The object is out of its
+/// place meanwhile: the collector takes it for held by somebody else, which it is.
 #[inline(always)]
 pub(super) fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -> Outcome<Sent> {
-    let resuming = Resuming(slf);
-    let Some(owner) = slf.owner.get() else {
+    let Some(standing) = Standing::start(slf) else {
         return Err(reused().into());
     };
-    let Some(task) = task::current() else {
-        return stand_foreign(slf, py, wait, &owner);
-    };
-    let polled = local_waker(&task, |waker| {
-        let mut context = Context::from_waker(waker);
-        (wait.poll)(py, &owner, &slf.argument, &slf.place, &mut context)
-    });
+    let polled =
+        task::with_current(|task| task.map(|task| local_waker(task, |waker| standing.poll(py, wait, waker))));
     match polled {
-        Poll::Ready(result) => {
-            drop(resuming);
-            slf.wait.set(None);
-            let result = result?;
-            retire(slf);
-            Ok(Sent::Return(result))
-        }
-        Poll::Pending => {
-            slf.life.set(Life::Suspended);
+        Some(Poll::Pending) => {
+            standing.suspend();
             Ok(Sent::Next(park_marker(py)?))
+        }
+        Some(Poll::Ready(result)) => standing.end(result),
+        None => stand_foreign(standing, py, wait),
+    }
+}
+
+/// A coroutine that is being polled from its place in a line, and the object, which is put back if it is still needed.
+struct Standing<'a> {
+    coroutine: &'a Ref<Coroutine>,
+    owner: Option<Obj>,
+}
+
+impl<'a> Standing<'a> {
+    #[inline(always)]
+    fn start(coroutine: &'a Ref<Coroutine>) -> Option<Standing<'a>> {
+        let owner = Some(coroutine.owner.take()?);
+        coroutine.life.set(Life::Running);
+        Some(Standing { coroutine, owner })
+    }
+
+    #[inline(always)]
+    fn poll(&self, py: Python<'_>, wait: &'static Wait, waker: &Waker) -> Poll<Outcome<Obj>> {
+        let Some(owner) = &self.owner else {
+            return Poll::Pending;
+        };
+        let mut context = Context::from_waker(waker);
+        let coroutine = self.coroutine;
+        (wait.poll)(py, owner, &coroutine.argument, &coroutine.place, &mut context)
+    }
+
+    /// It goes on standing.
+    #[inline(always)]
+    fn suspend(self) {
+        self.coroutine.life.set(Life::Suspended);
+    }
+
+    /// The wait is over, with this result.
+    #[inline(always)]
+    fn end(mut self, result: Outcome<Obj>) -> Outcome<Sent> {
+        let coroutine = self.coroutine;
+        coroutine.life.set(Life::Closed);
+        coroutine.wait.set(None);
+        let result = result?;
+        drop(self.owner.take());
+        coroutine.argument.set(None);
+        KEPT.keep(coroutine);
+        Ok(Sent::Return(result))
+    }
+}
+
+impl Drop for Standing<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            self.coroutine.owner.set(Some(owner));
+        }
+        if self.coroutine.life.get() == Life::Running {
+            self.coroutine.life.set(Life::Closed);
         }
     }
 }
 
 /// As [`stand`], under a task that is not ours (or no task at all, by hand).
-fn stand_foreign(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait, owner: &Obj) -> Outcome<Sent> {
-    if slf.place.is_outside()
-        && let Some(result) = (wait.at_once)(py, owner, &slf.argument)?
+#[inline(never)]
+fn stand_foreign(standing: Standing<'_>, py: Python<'_>, wait: &'static Wait) -> Outcome<Sent> {
+    let coroutine = standing.coroutine;
+    if coroutine.place.is_outside()
+        && let Some(owner) = &standing.owner
+        && let Some(result) = (wait.at_once)(py, owner, &coroutine.argument)?
     {
-        slf.wait.set(None);
-        slf.life.set(Life::Closed);
-        retire(slf);
-        return Ok(Sent::Return(result));
+        return standing.end(Ok(result));
     }
     let waiter = ForeignWaiter::create(py)?;
-    let polled = local_waker(&waiter, |waker| {
-        let mut context = Context::from_waker(waker);
-        (wait.poll)(py, owner, &slf.argument, &slf.place, &mut context)
-    });
-    match polled {
-        Poll::Ready(result) => {
-            slf.wait.set(None);
-            let result = result?;
-            slf.life.set(Life::Closed);
-            retire(slf);
-            Ok(Sent::Return(result))
-        }
+    match local_waker(&waiter, |waker| standing.poll(py, wait, waker)) {
+        Poll::Ready(result) => standing.end(result),
         Poll::Pending => {
-            slf.life.set(Life::Suspended);
+            standing.suspend();
             Ok(Sent::Next(waiter.park(py)?))
         }
     }

@@ -4,11 +4,13 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use sabio_reactor::Nanos;
 
+use super::run::dispatch_apart;
 use super::{Loop, Ready};
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
 use crate::ffi::{MethodTable, Obj, Ref};
 use crate::interpreter::interpreter;
+use crate::step::Steps;
 
 /// Whether asyncio's debug mode is on in this process: PYTHONASYNCIODEBUG or `-X dev`.
 pub(super) fn debug_by_default(py: Python<'_>) -> PyResult<bool> {
@@ -99,8 +101,8 @@ pub(crate) fn refuse_coroutine(py: Python<'_>, callback: &Bound<'_, PyAny>, meth
 pub(super) fn dispatch_timed(
     py: Python<'_>,
     slf: &Ref<Loop>,
+    steps: &mut Steps<'_>,
     item: Ready,
-    dispatch: fn(Python<'_>, &Ref<Loop>, Ready) -> Outcome<()>,
 ) -> Outcome<()> {
     let mut kept = None;
     let subject = match &item {
@@ -122,7 +124,7 @@ pub(super) fn dispatch_timed(
         slf.current_handle.set(Some(handle.as_obj().clone()));
     }
     let start = Nanos::now();
-    let result = dispatch(py, slf, item);
+    let result = dispatch_apart(py, slf, steps, item);
     let seconds = Nanos::now().saturating_since(start).as_secs_f64();
     slf.current_handle.set(None);
     let threshold: f64 = match slf.slow_callback_duration.get() {

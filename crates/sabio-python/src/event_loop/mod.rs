@@ -47,7 +47,6 @@ use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
 pub(crate) use self::cork::CorkedTransport;
 use crate::asyncio::asyncio;
 use crate::ffi::ContextCache;
-use crate::ffi::Outcome;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit,
     own_methods, try_to_grow,
@@ -142,8 +141,6 @@ pub(crate) struct Loop {
     thread_ident: Cell<u64>,
     waiting: Cell<bool>,
     stopping: Cell<bool>,
-    /// Whether a task is still entered after its step: see `step`.
-    pub(crate) task_entered: Cell<bool>,
     closed: Cell<bool>,
     fork: ForkMark,
 
@@ -259,7 +256,6 @@ impl Loop {
             thread_ident: Cell::new(0),
             waiting: Cell::new(false),
             stopping: Cell::new(false),
-            task_entered: Cell::new(false),
             closed: Cell::new(false),
             fork: ForkMark::new(),
             debug: Cell::new(debug),
@@ -297,6 +293,12 @@ impl Loop {
             return Ok(());
         }
         try_to_grow(|| self.reactor.make_room_for_timer())
+    }
+
+    /// The ready queue.
+    #[inline]
+    pub(crate) fn ready(&self) -> &LocalQueue<Ready> {
+        &self.ready
     }
 
     /// Takes the newest entry of the ready queue back.
@@ -420,16 +422,6 @@ impl Ref<Loop> {
         PUBLIC
             .get(py)
             .is_ok_and(|public| std::ptr::eq(class, public.as_ptr().cast()))
-    }
-
-    /// Before Python code runs outside of a step: no task is current afterwards.
-    #[inline]
-    pub(crate) fn leave_task(&self, py: Python<'_>) -> Outcome<()> {
-        if self.task_entered.get() {
-            crate::step::leave(py, self)
-        } else {
-            Ok(())
-        }
     }
 
     /// `{"loop": self}`, made once and kept until the loop is closed.

@@ -12,14 +12,14 @@ use super::{Loop, Ready, SourceEvent, asyncgens, debug, executor, readers, signa
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
 use crate::ffi::{
-    BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, doubt_current, set_current,
+    BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, doubt_current, with_stage,
 };
 use crate::handle::Handle;
 use crate::interpreter::interpreter;
 use crate::names::names;
 use crate::observer;
 use crate::os_error::os_error;
-use crate::step;
+use crate::step::{self, Steps};
 use crate::task::Task;
 use crate::timer_handle::TimerHandle;
 use crate::transport::Source;
@@ -102,53 +102,53 @@ impl Pace {
 }
 
 /// Runs one item of the ready queue. SystemExit and KeyboardInterrupt come back as errors.
-#[inline]
-fn dispatch(py: Python<'_>, slf: &Ref<Loop>, item: Ready) -> Outcome<()> {
+#[inline(always)]
+fn dispatch(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps<'_>, item: Ready) -> Outcome<()> {
     match item {
-        Ready::Step(task) => step::run_on(py, slf, &task),
-        Ready::Wakeup(task) => step::run_woken(py, slf, &task),
-        Ready::StepWith(step) => {
-            let (task, input) = *step;
-            step::run(py, slf, &task, input)
-        }
-        Ready::Call(handle) => {
-            slf.leave_task(py)?;
-            Handle::run(&handle, py)
-        }
-        Ready::Expire(alarm) => {
-            slf.leave_task(py)?;
-            Ok(alarm.ring(py, slf)?)
-        }
-        Ready::Observed(future) => {
-            slf.leave_task(py)?;
-            Ok(observer::tell(py, slf, future)?)
-        }
-        Ready::Readable(stream) => {
-            slf.leave_task(py)?;
-            Ok(Source::Stream(stream).ready(py, slf, true, false)?)
-        }
-        Ready::Writable(stream) => {
-            slf.leave_task(py)?;
-            Ok(Source::Stream(stream).ready(py, slf, false, true)?)
-        }
-        Ready::Event(event) => {
-            slf.leave_task(py)?;
-            Ok(event.source.ready(py, slf, event.readable, event.writable)?)
-        }
-        Ready::Job(job) => {
-            slf.leave_task(py)?;
-            Ok(job(py, slf)?)
-        }
+        Ready::Step(task) => step::run_on(py, slf, steps, task),
+        Ready::Wakeup(task) => step::run_woken(py, slf, steps, task),
+        other => dispatch_other(py, slf, steps, other),
     }
+}
+
+/// As [`dispatch`], for what is no plain step.
+#[inline(never)]
+fn dispatch_other(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps<'_>, item: Ready) -> Outcome<()> {
+    if let Ready::StepWith(step) = item {
+        let (task, input) = *step;
+        return step::run(py, slf, steps, task, input);
+    }
+    step::leave(py, slf, steps)?;
+    match item {
+        Ready::Step(_) | Ready::Wakeup(_) | Ready::StepWith(_) => Ok(()),
+        Ready::Call(handle) => Handle::run(&handle, py),
+        Ready::Expire(alarm) => Ok(alarm.ring(py, slf)?),
+        Ready::Observed(future) => Ok(observer::tell(py, slf, future)?),
+        Ready::Readable(stream) => Ok(Source::Stream(stream).ready(py, slf, true, false)?),
+        Ready::Writable(stream) => Ok(Source::Stream(stream).ready(py, slf, false, true)?),
+        Ready::Event(event) => Ok(event.source.ready(py, slf, event.readable, event.writable)?),
+        Ready::Job(job) => Ok(job(py, slf)?),
+    }
+}
+
+/// As [`dispatch`], apart from the loop of turns.
+#[inline(never)]
+pub(super) fn dispatch_apart(
+    py: Python<'_>,
+    slf: &Ref<Loop>,
+    steps: &mut Steps<'_>,
+    item: Ready,
+) -> Outcome<()> {
+    dispatch(py, slf, steps, item)
 }
 
 impl Loop {
     /// One turn: look for events and timers if nothing is ready or it is time to, then run what is ready now. What
     /// that makes ready waits for the next turn.
-    #[inline]
-    fn run_once(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
+    #[inline(always)]
+    fn run_once(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> Outcome<()> {
         if slf.ready.is_empty() || slf.stopping.get() {
-            Loop::poll(slf, py)?;
+            Loop::poll(slf, py, steps)?;
         } else {
             match slf.pace.turn() {
                 Look::Nothing => {}
@@ -156,16 +156,16 @@ impl Loop {
                     slf.expire_timers(py, now);
                     py.check_signals()?;
                 }
-                Look::Poller => Loop::poll(slf, py)?,
+                Look::Poller => Loop::poll(slf, py, steps)?,
             }
         }
         let debug = slf.debug.get();
         for _ in 0..slf.ready.len() {
             let Some(item) = slf.ready.pop() else { break };
             if debug {
-                debug::dispatch_timed(py, slf, item, dispatch)?;
+                debug::dispatch_timed(py, slf, steps, item)?;
             } else {
-                dispatch(py, slf, item)?;
+                dispatch(py, slf, steps, item)?;
             }
             Loop::uncork_due(slf, py)?;
         }
@@ -174,7 +174,8 @@ impl Loop {
 
     /// Asks the poller, waiting if nothing is ready, and puts what it says and the timers that are due on the ready
     /// queue.
-    fn poll(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    #[inline(never)]
+    fn poll(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> PyResult<()> {
         // Signal handlers and finalizers write outside of any callback.
         Loop::uncork(slf, py)?;
         let timeout = if !slf.ready.is_empty() || slf.stopping.get() {
@@ -189,7 +190,7 @@ impl Loop {
         let waited = if timeout == Some(Duration::ZERO) {
             slf.reactor.poller().wait(&mut events, timeout)
         } else {
-            slf.leave_task(py)?;
+            step::leave(py, slf, steps)?;
             slf.contexts.clear();
             slf.waiting.set(true);
             let poller = slf.reactor.poller();
@@ -260,12 +261,21 @@ impl Loop {
     }
 }
 
+/// Turns until the loop is to stop, or an exception leaves it.
+#[inline(never)]
+fn run_turns(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> Outcome<()> {
+    loop {
+        Loop::run_once(slf, py, steps)?;
+        if slf.stopping.get() {
+            return Ok(());
+        }
+    }
+}
+
 fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     slf.check_closed()?;
     slf.check_running(py)?;
     let events = asyncio(py)?.events.bind(py);
-    // Only in a child that was forked in the middle of a step: the step of another loop, which never goes on here.
-    let outer = set_current::<Task>(None);
     debug::track_coroutine_origins(py, slf.debug())?;
     let hooks = asyncgens::install_hooks(py, slf)?;
     slf.thread.set(Some(std::thread::current().id()));
@@ -277,20 +287,16 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     let mut result = signals::start(slf, py)
         .and_then(|()| events.call_method1(set_running_loop, (slf.bind(py),)))
         .map(|_| ());
-    if result.is_ok() {
-        result = loop {
-            if let Err(error) = Loop::run_once(slf, py) {
-                break Err(PyErr::from(error));
-            }
-            if slf.stopping.get() {
-                break Ok(());
-            }
-        };
-    }
-    let left = slf
-        .leave_task(py)
-        .and_then(|()| Loop::uncork(slf, py))
-        .map_err(PyErr::from);
+    // A task is current before only in a child that was forked in the middle of a step: the step of another loop,
+    // which never goes on here.
+    let left = with_stage::<Task, _>(|steps| {
+        if result.is_ok() {
+            result = run_turns(slf, py, steps).map_err(PyErr::from);
+        }
+        step::leave(py, slf, steps)
+            .and_then(|()| Loop::uncork(slf, py))
+            .map_err(PyErr::from)
+    });
     slf.contexts.clear();
     slf.stopping.set(false);
     slf.thread.set(None);
@@ -300,7 +306,6 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         .and_then(|()| debug::track_coroutine_origins(py, false))
         .and_then(|()| asyncgens::restore_hooks(py, hooks));
     signals::finish(slf, py);
-    drop(set_current(outer));
     result.and(left).and(cleaned)
 }
 

@@ -132,12 +132,26 @@ pub(crate) fn is_coroutine_exact(object: &Bound<'_, PyAny>) -> bool {
 }
 
 /// Resumes a coroutine or iterator with `value`, as `PyIter_Send` does.
-#[inline(always)]
 pub(crate) fn send(_py: Python<'_>, coroutine: &Obj, value: &Obj) -> Outcome<Sent> {
+    // SAFETY: attached; a live value.
+    unsafe { send_pointer(coroutine, value.as_ptr()) }
+}
+
+/// Resumes a coroutine or iterator with None.
+#[inline(always)]
+pub(crate) fn send_none(_py: Python<'_>, coroutine: &Obj) -> Outcome<Sent> {
+    // SAFETY: attached; None is always alive.
+    unsafe { send_pointer(coroutine, py_ffi::Py_None()) }
+}
+
+/// # Safety
+/// This thread is attached, and `value` is a live object.
+#[inline(always)]
+unsafe fn send_pointer(coroutine: &Obj, value: *mut py_ffi::PyObject) -> Outcome<Sent> {
     let mut result = std::ptr::null_mut();
-    // SAFETY: attached; on NEXT and RETURN the result is a new reference, on ERROR an exception is set.
+    // SAFETY: the caller's; on NEXT and RETURN the result is a new reference, on ERROR an exception is set.
     unsafe {
-        match py_ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
+        match py_ffi::PyIter_Send(coroutine.as_ptr(), value, &raw mut result) {
             py_ffi::PySendResult::PYGEN_NEXT => Ok(Sent::Next(Obj::from_owned(result))),
             py_ffi::PySendResult::PYGEN_RETURN => Ok(Sent::Return(Obj::from_owned(result))),
             py_ffi::PySendResult::PYGEN_ERROR => Err(Raised::new()),

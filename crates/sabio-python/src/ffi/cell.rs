@@ -121,6 +121,22 @@ impl<T> LocalQueue<T> {
         try_to_grow(|| queue.try_reserve(1))
     }
 
+    /// Appends a reference to the queue that the object itself leads to, without counting it for that. `wrap` does no
+    /// more than its name says.
+    #[inline(always)]
+    pub(crate) fn push_to_own<C: Class>(
+        object: Ref<C>,
+        queue: impl FnOnce(&Ref<C>) -> Option<&LocalQueue<T>>,
+        wrap: impl FnOnce(Ref<C>) -> T,
+    ) {
+        let Some(queue) = queue(&object).map(std::ptr::from_ref) else {
+            return;
+        };
+        let item = wrap(object);
+        // SAFETY: the object keeps the queue alive, and the item the object; moving it in runs none of its code.
+        unsafe { (*queue).push(item) }
+    }
+
     /// Takes the oldest item.
     #[inline]
     pub(crate) fn pop(&self) -> Option<T> {

@@ -111,6 +111,22 @@ impl NativeFunction {
         unsafe { self.invoke(py, args, N, std::ptr::null_mut()) }
     }
 
+    /// As [`call`](Self::call), laid out in place for a function of a module that takes its arguments in an array.
+    #[cfg(Py_3_12)]
+    #[inline(always)]
+    pub(crate) fn call_at_once<const N: usize>(&self, py: Python<'_>, args: [&Obj; N]) -> Outcome<Obj> {
+        let (Convention::Fast(function), false) = (self.convention, self.is_method) else {
+            return self.call(py, args);
+        };
+        let mut pointers = args.map(Obj::as_ptr);
+        // SAFETY: attached; the function is called as its definition states, with its module and live arguments. It
+        // returns a new reference or null with an exception set.
+        unsafe {
+            let result = function(self.owner, pointers.as_mut_ptr(), N as py_ffi::Py_ssize_t);
+            Obj::from_owned_or_err(py, result)
+        }
+    }
+
     /// Calls it with the last argument under a keyword.
     #[inline]
     pub(crate) fn call_with_keyword<const N: usize>(

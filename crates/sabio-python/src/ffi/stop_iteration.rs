@@ -137,17 +137,17 @@ unsafe fn is_whole(exception: *mut py_ffi::PyObject, value: &Obj) -> bool {
 /// A new one with `value`.
 #[inline]
 fn create(_py: Python<'_>, value: Obj) -> Option<*mut py_ffi::PyObject> {
-    // SAFETY: attached. A block of the store is laid out as an instance and untracked; a fresh one is zeroed. All of
-    // its fields but these two stay empty; each reference is owned.
+    // SAFETY: attached. A block of the store is a whole instance of the class but for its references, of which there
+    // are none, and untracked; a fresh one is zeroed. All of its fields but these two stay empty; each reference is
+    // owned.
     unsafe {
-        let class = CLASS.load(Ordering::Relaxed);
         let exception = match SPARE.pop() {
-            Some(block) => {
-                let exception = py_ffi::PyObject_Init(block, class);
+            Some(exception) => {
+                py_ffi::Py_INCREF(exception);
                 py_ffi::PyObject_GC_Track(exception.cast());
                 exception
             }
-            None => py_ffi::PyType_GenericAlloc(class, 0),
+            None => py_ffi::PyType_GenericAlloc(CLASS.load(Ordering::Relaxed), 0),
         };
         if exception.is_null() {
             return None;
@@ -249,7 +249,6 @@ unsafe extern "C" fn dealloc(object: *mut py_ffi::PyObject) {
     // SAFETY: the last reference is gone. What the fields hold is let go of when they have been emptied; those that
     // only Python code can fill are left to the function of the base.
     unsafe {
-        let class = py_ffi::Py_TYPE(object);
         py_ffi::PyObject_GC_UnTrack(object.cast());
         let fields = object.cast::<py_ffi::PyStopIterationObject>();
         let value = (&raw mut (*fields).value).replace(std::ptr::null_mut());
@@ -260,17 +259,17 @@ unsafe extern "C" fn dealloc(object: *mut py_ffi::PyObject) {
         }
         (&raw mut (*fields).suppress_context).cast::<u8>().write(0);
         if !is_untouched(object)
-            && let Some(clear) = (*class).tp_clear
+            && let Some(clear) = (*py_ffi::Py_TYPE(object)).tp_clear
         {
             clear(object);
         }
-        // A block that a finalizer has seen carries a mark that the next one must not inherit.
-        let used = py_ffi::PyObject_GC_IsFinalized(object) != 0 || !SPARE.push(object);
-        if used {
+        // There is no finalizer, whose mark the next one would inherit; what is stored keeps its class.
+        if !SPARE.push(object) {
+            let class = py_ffi::Py_TYPE(object);
             py_ffi::Py_XDECREF((&raw mut (*fields).args).replace(std::ptr::null_mut()));
             py_ffi::PyObject_GC_Del(object.cast());
+            py_ffi::Py_DECREF(class.cast());
         }
-        py_ffi::Py_DECREF(class.cast());
         py_ffi::Py_XDECREF(value);
     }
 }

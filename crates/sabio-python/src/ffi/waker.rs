@@ -19,7 +19,7 @@ pub(crate) trait LocalWake: Class {
     fn table() -> &'static RawWakerVTable;
 
     /// Makes the owner run again soon.
-    fn wake(slf: &Ref<Self>);
+    fn wake(slf: Ref<Self>);
 }
 
 /// The functions of a class's wakers.
@@ -83,14 +83,13 @@ unsafe fn clone<T: LocalWake>(data: *const ()) -> RawWaker {
 unsafe fn wake<T: LocalWake>(data: *const ()) {
     check_attached();
     // SAFETY: the waker gives its reference away here.
-    T::wake(&unsafe { Ref::from_obj(Obj::from_owned(data.cast_mut().cast())) });
+    T::wake(unsafe { Ref::from_obj(Obj::from_owned(data.cast_mut().cast())) });
 }
 
 unsafe fn wake_by_ref<T: LocalWake>(data: *const ()) {
     check_attached();
-    let pointer = data.cast_mut().cast();
-    // SAFETY: the waker keeps the object alive for the time of the call.
-    T::wake(unsafe { Ref::from_ptr_ref(&pointer) });
+    // SAFETY: the waker keeps the object alive; a new reference is made.
+    T::wake(unsafe { Ref::from_obj(Obj::from_borrowed(data.cast_mut().cast())) });
 }
 
 unsafe fn drop_waker<T: LocalWake>(data: *const ()) {

@@ -44,8 +44,8 @@ impl LocalWake for Alarm {
         &WAKER
     }
 
-    fn wake(slf: &Ref<Alarm>) {
-        slf.expiry.queue(slf);
+    fn wake(slf: Ref<Alarm>) {
+        slf.expiry.queue(&slf);
     }
 }
 
