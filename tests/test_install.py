@@ -1,10 +1,13 @@
 """install(), uninstall(), and that `import sabio` alone changes nothing."""
 
 import asyncio
+import dis
 import importlib
 import importlib.resources
 import sys
 import threading
+import types
+import warnings
 
 import pytest
 
@@ -393,6 +396,59 @@ def test_install_and_uninstall_from_many_threads_while_a_loop_runs(sabio):
     sabio.run(main())
     after = vars(asyncio)
     assert {name for name in before if before[name] is not after[name]} == set()
+
+
+# ---------------------------------------------------------------- names that asyncio gives only when it is asked
+
+
+def deferred_name(name):
+    """What `asyncio.name` is or raises, and its warning with the line that it is for."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = getattr(asyncio, name)
+        except AttributeError as error:
+            found = str(error)
+    return found, [(str(warning.message), warning.filename, warning.lineno) for warning in caught]
+
+
+@pytest.mark.skipif(not SINCE_3_14, reason="3.14 has the first such names")
+@pytest.mark.parametrize(
+    "name", ["AbstractEventLoopPolicy", "DefaultEventLoopPolicy", "WindowsProactorEventLoopPolicy", "events_"]
+)
+def test_names_that_asyncio_gives_when_asked_stay_what_they_are(sabio, name):
+    before = deferred_name(name)
+    sabio.install()
+    try:
+        assert deferred_name(name) == before
+        assert name not in vars(asyncio)
+    finally:
+        sabio.uninstall()
+    assert deferred_name(name) == before
+    assert type(asyncio) is types.ModuleType
+
+
+def test_names_that_asyncio_gives_when_asked_can_be_replaced(installed, monkeypatch):
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        original = asyncio.DefaultEventLoopPolicy
+        patch.setattr(asyncio, "DefaultEventLoopPolicy", None)
+        assert asyncio.DefaultEventLoopPolicy is None
+    assert asyncio.DefaultEventLoopPolicy is original
+    if SINCE_3_14:
+        del asyncio.DefaultEventLoopPolicy
+
+
+@pytest.mark.skipif(not SINCE_3_14, reason="no version before has a __getattr__ in asyncio")
+def test_the_interpreter_remembers_where_names_of_asyncio_lie(installed):
+    def look():
+        for _ in range(1000):
+            asyncio.sleep  # noqa: B018
+
+    look()
+    names = [instruction.opname for instruction in dis.get_instructions(look, adaptive=True)]
+    assert "LOAD_ATTR_MODULE" in names
+    assert isinstance(asyncio, types.ModuleType)
 
 
 # ---------------------------------------------------------------- policies

@@ -33,3 +33,4 @@ __all__ = [
 _namespace.fill(globals())
 __all__ = sorted({*__all__, *_namespace.public_names()})
 __getattr__ = _namespace.get
+_namespace.defer(__name__)

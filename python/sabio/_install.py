@@ -2,16 +2,19 @@
 
 Two things are changed: the event loop policy, through which asyncio makes its loops, and the names of the asyncio
 package and its modules that sabio has native objects for (`_places`); legacy mode changes more of them (`_legacy`).
+On 3.14 the package's `__getattr__` makes way besides, for what it costs all other names (`_deferred`).
 Invariant: `uninstall` leaves the process as `install` found it, but never takes away what somebody else has put there
 since.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from sabio._deferred import Deferred
 from sabio._places import NATIVE
 from sabio._policy import EventLoopPolicy, current_policy, set_policy
 from sabio._replacement import Replacements
@@ -25,6 +28,7 @@ class _Installed:
         self._policy: EventLoopPolicy | None = None
         self._policies: list[tuple[object, EventLoopPolicy]] = []
         self._names = [_put_native_names()]
+        self._deferred = Deferred(asyncio)
 
     def has_policy(self) -> bool:
         return self._policy is not None and current_policy() is self._policy
@@ -51,6 +55,7 @@ class _Installed:
             self.set_policy(EventLoopPolicy())
 
     def undo(self) -> None:
+        self._deferred.undo()
         for names in reversed(self._names):
             names.undo()
         for replaced, policy in reversed(self._policies):

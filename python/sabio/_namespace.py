@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+from sabio._deferred import Deferred
 from sabio._places import NATIVE, SABIO_ONLY
 from sabio._policy import EventLoopPolicy
 
@@ -51,6 +52,15 @@ def get(name: str) -> Any:
     if name == "DefaultEventLoopPolicy":
         return EventLoopPolicy
     return vars(asyncio.events)["_AbstractEventLoopPolicy"]
+
+
+def defer(package: str) -> None:
+    """Spare all other names what `__getattr__` costs them, where there is nothing to be asked for or another way."""
+    module = sys.modules[package]
+    if sys.version_info >= (3, 14):
+        Deferred(module)
+    else:
+        del vars(module)["__getattr__"]
 
 
 def _native_parts(module: str) -> dict[str, Any]:
