@@ -137,6 +137,8 @@ pub(crate) struct Loop {
     pub(crate) files: readers::Files,
 
     pace: run::Pace,
+    /// How many transports had data when the poller was asked last.
+    readable: Cell<u32>,
     thread: Cell<Option<ThreadId>>,
     thread_ident: Cell<u64>,
     waiting: Cell<bool>,
@@ -252,6 +254,7 @@ impl Loop {
             signals: signals::Signals::default(),
             files: readers::Files::default(),
             pace: run::Pace::default(),
+            readable: Cell::new(0),
             thread: Cell::new(None),
             thread_ident: Cell::new(0),
             waiting: Cell::new(false),
@@ -328,6 +331,12 @@ impl Loop {
     pub(crate) fn can_cork(&self) -> bool {
         // While the loop waits, only another thread can be writing.
         self.is_running() && !self.waiting.get()
+    }
+
+    /// How many transports have data in this turn, about.
+    #[inline]
+    pub(crate) fn readable(&self) -> u32 {
+        self.readable.get()
     }
 
     /// Memory of `transport::MAX_READ` bytes, for the time of one read.

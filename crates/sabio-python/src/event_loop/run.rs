@@ -198,7 +198,9 @@ impl Loop {
             slf.waiting.set(false);
             waited
         };
+        let mut readable = 0;
         for event in events.iter() {
+            readable += u32::from(event.readable);
             match slf.reactor.fire(event) {
                 Fired::Nothing => {}
                 Fired::Source(Source::Stream(stream), event) => {
@@ -217,6 +219,7 @@ impl Loop {
                 Fired::Watch { reader, writer } => readers::ready(slf, event.token, reader, writer),
             }
         }
+        slf.readable.set(readable);
         slf.events.set(Some(events));
         slf.remote.drain();
         let now = Nanos::now();

@@ -6,7 +6,7 @@
 //! what is particular to each, `tls` is the transport above another one, `pipe` is one half of a stream at a time, and
 //! `datagram` is the transport that has no stream at all. `reading` (paused or not) and `in_vain` (what is logged of
 //! writes after the end) serve all of them. `receive` and `channel` are the system calls, which differ between sockets
-//! and pipes.
+//! and pipes; `turn` says how many of them one descriptor gets.
 //!
 //! Invariants: a descriptor is deregistered from the reactor in the same function that closes it; `connection_made`
 //! is the first and `connection_lost` the last call that a protocol gets, each once; no borrow of a transport's state
@@ -30,6 +30,7 @@ mod shared;
 mod stream;
 mod tcp;
 pub(crate) mod tls;
+mod turn;
 mod unix;
 mod write;
 

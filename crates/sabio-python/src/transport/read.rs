@@ -1,5 +1,5 @@
-//! Reading: one recv(2) for each time the descriptor is ready. A short read means that it is drained, and where more
-//! is waiting the poller says so again in the next turn, so that one busy peer does not keep the others waiting.
+//! Reading: one recv(2) for each time the descriptor is ready, and some more where each gives as much as it can (see
+//! `turn`). A short read means that it is drained.
 
 use std::io;
 
@@ -9,10 +9,11 @@ use sabio_reactor::socket;
 
 use super::channel::SocketChannel;
 use super::close;
-use super::receive::{LARGE, receive_bytes, receive_for_reader};
+use super::receive::{Amount, receive_bytes, receive_for_reader};
 use super::shared::log_debug;
 use super::stream::{Delivery, Stream};
 use super::tls;
+use super::turn::Turn;
 use crate::event_loop::Loop;
 use crate::ffi::{Obj, Ref, fill_buffer};
 use crate::names::names;
@@ -31,7 +32,19 @@ const FATAL_GET_BUFFER: &str = "Fatal error: protocol.get_buffer() call failed."
 /// as errors.
 #[inline]
 pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
-    // The protocol of another transport may have paused or closed this one since the event was fetched.
+    let mut turn = Turn::default();
+    loop {
+        read(slf, py, event_loop, &mut turn)?;
+        if !turn.goes_on(event_loop) {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads once, in whatever way and for whomever it is to be done now.
+#[inline]
+fn read(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, turn: &mut Turn) -> PyResult<()> {
+    // A protocol, of another transport or of this one, may have paused or closed it since the event was fetched.
     if slf.is_lost() || !slf.wants_data() {
         return Ok(());
     }
@@ -39,14 +52,14 @@ pub(super) fn ready(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -
         return Ok(());
     };
     match slf.delivery.get() {
-        Delivery::Data => read_data(slf, py, event_loop, &protocol),
-        Delivery::Buffer => read_into_buffer(slf, py, &protocol),
-        Delivery::Tls => tls::receive(slf, py, event_loop, &protocol),
+        Delivery::Data => read_data(slf, py, event_loop, &protocol, turn),
+        Delivery::Buffer => read_into_buffer(slf, py, &protocol, turn),
+        Delivery::Tls => tls::receive(slf, py, event_loop, &protocol, turn),
         Delivery::Reader => {
             let receiver = StreamReaderProtocol::exact(protocol.bind(py)).and_then(|exact| exact.receiver());
             match receiver {
-                Some(reader) => read_for_reader(slf, py, event_loop, &protocol, &reader),
-                None => read_data(slf, py, event_loop, &protocol),
+                Some(reader) => read_for_reader(slf, py, event_loop, &protocol, &reader, turn),
+                None => read_data(slf, py, event_loop, &protocol, turn),
             }
         }
     }
@@ -59,9 +72,10 @@ fn read_for_reader(
     event_loop: &Ref<Loop>,
     protocol: &Obj,
     reader: &Reader,
+    turn: &mut Turn,
 ) -> PyResult<()> {
-    let large = slf.large_reads.get();
-    let received = receive_for_reader::<SocketChannel>(&slf.descriptor, py, event_loop, large, reader);
+    let expected = slf.expected.get();
+    let received = receive_for_reader::<SocketChannel>(&slf.descriptor, py, event_loop, expected, reader);
     let size = match received? {
         Ok(size) => size,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -70,17 +84,24 @@ fn read_for_reader(
     if size == 0 {
         return at_eof(slf, py, protocol);
     }
-    slf.large_reads.set(size >= LARGE);
+    slf.expected.set(Amount::after(size));
+    turn.read(size, expected.most());
     match reader.received(py) {
         Ok(()) => Ok(()),
         Err(error) => close::fatal_error(slf, py, error, FATAL_DATA_RECEIVED),
     }
 }
 
-fn read_data(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, protocol: &Obj) -> PyResult<()> {
+fn read_data(
+    slf: &Ref<Stream>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    protocol: &Obj,
+    turn: &mut Turn,
+) -> PyResult<()> {
     let mut size = 0;
-    let large = slf.large_reads.get();
-    let received = receive_bytes::<SocketChannel>(&slf.descriptor, py, event_loop, large, &mut size);
+    let expected = slf.expected.get();
+    let received = receive_bytes::<SocketChannel>(&slf.descriptor, py, event_loop, expected, &mut size);
     let data = match received? {
         Ok(data) => data,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -90,7 +111,8 @@ fn read_data(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>, protocol
         drop(data);
         return at_eof(slf, py, protocol);
     }
-    slf.large_reads.set(size >= LARGE);
+    slf.expected.set(Amount::after(size));
+    turn.read(size, expected.most());
     match Stream::deliver(slf, py, protocol, &names(py)?.data_received, &[&data]) {
         Ok(_) => Ok(()),
         Err(error) => close::fatal_error(slf, py, error, FATAL_DATA_RECEIVED),
@@ -103,17 +125,19 @@ enum Filled {
     Received(io::Result<usize>),
 }
 
-fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResult<()> {
+fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj, turn: &mut Turn) -> PyResult<()> {
     let names = names(py)?;
     let hint = &SIZE_HINT.get(py)?;
     let buffer = match slf.notify(py, protocol, &names.get_buffer, &[hint]) {
         Ok(buffer) => buffer,
         Err(error) => return close::fatal_error(slf, py, error, FATAL_GET_BUFFER),
     };
+    let mut most = 0;
     let filled = fill_buffer(buffer.bind(py), |memory| {
         if memory.is_empty() {
             return Filled::Empty;
         }
+        most = memory.len();
         Filled::Received(slf.descriptor.borrow().and_then(|fd| socket::recv(fd, memory)))
     });
     let size = match filled {
@@ -130,6 +154,7 @@ fn read_into_buffer(slf: &Ref<Stream>, py: Python<'_>, protocol: &Obj) -> PyResu
     if size == 0 {
         return at_eof(slf, py, protocol);
     }
+    turn.read(size, most);
     let size = crate::ffi::IntoObj::into_obj(size, py)?;
     match Stream::deliver(slf, py, protocol, &names.buffer_updated, &[&size]) {
         Ok(_) => Ok(()),

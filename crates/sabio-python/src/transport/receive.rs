@@ -1,7 +1,7 @@
 //! One read from a descriptor, into the object that the protocol or the reader gets.
 //!
 //! Small reads go through the loop's buffer into an object of the right size, large ones straight into an object that is
-//! cut afterwards. Which of the two the next one is depends on what came last: see [`LARGE`].
+//! cut afterwards. Which of the two the next one is depends on what came last: see [`Amount`].
 
 use std::io;
 
@@ -21,18 +21,56 @@ pub(crate) const MAX_SIZE: usize = 256 * 1024;
 /// copied from the loop's buffer, so that no connection holds memory while it is idle.
 pub(super) const LARGE: usize = 32 * 1024;
 
-/// Receives a new `bytes` object, and says in `size` how long it is: 0 at the end of the stream. `large` says whether
-/// much is to be expected.
+/// The room for messages of a medium size, in bytes. The allocator of the C library has the kernel map and unmap objects of
+/// 128 KiB or more, page by page, until it has learnt that they come and go; and it never learns of those that are cut.
+const MEDIUM: usize = 120 * 1024;
+
+/// How much is expected of a read, by what the last one gave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Amount {
+    /// It goes through the loop's buffer.
+    #[default]
+    Small,
+    /// It goes into an object of [`MEDIUM`] bytes.
+    Medium,
+    /// It goes into an object of [`MAX_SIZE`] bytes.
+    Large,
+}
+
+impl Amount {
+    /// What to expect after a read of `size` bytes.
+    #[inline]
+    pub(super) fn after(size: usize) -> Amount {
+        if size < LARGE {
+            Amount::Small
+        } else if size < MEDIUM {
+            Amount::Medium
+        } else {
+            Amount::Large
+        }
+    }
+
+    /// The most that such a read gives, in bytes.
+    #[inline]
+    pub(super) fn most(self) -> usize {
+        match self {
+            Amount::Small | Amount::Large => MAX_SIZE,
+            Amount::Medium => MEDIUM,
+        }
+    }
+}
+
+/// Receives a new `bytes` object, and says in `size` how long it is: 0 at the end of the stream.
 #[inline]
 pub(super) fn receive_bytes<C: Channel>(
     descriptor: &Descriptor,
     py: Python<'_>,
     event_loop: &Loop,
-    large: bool,
+    expected: Amount,
     size: &mut usize,
 ) -> PyResult<io::Result<Obj>> {
-    if large {
-        return receive_large::<C>(descriptor, py, size);
+    if expected != Amount::Small {
+        return receive_large::<C>(descriptor, py, expected, size);
     }
     let mut scratch = event_loop.scratch().borrow_mut();
     match descriptor.borrow().and_then(|fd| C::receive(fd, &mut scratch)) {
@@ -48,9 +86,10 @@ pub(super) fn receive_bytes<C: Channel>(
 fn receive_large<C: Channel>(
     descriptor: &Descriptor,
     py: Python<'_>,
+    expected: Amount,
     size: &mut usize,
 ) -> PyResult<io::Result<Obj>> {
-    recv_into_new_bytes(py, MAX_SIZE, |memory| {
+    recv_into_new_bytes(py, expected.most(), |memory| {
         let count = C::receive_uninit(descriptor.borrow()?, memory)?.len();
         *size = count;
         Ok(count)
@@ -62,21 +101,24 @@ pub(super) fn receive_for_reader<C: Channel>(
     descriptor: &Descriptor,
     py: Python<'_>,
     event_loop: &Loop,
-    large: bool,
+    expected: Amount,
     reader: &Reader,
 ) -> PyResult<io::Result<usize>> {
-    if large && reader.is_empty() {
+    if expected != Amount::Small && reader.is_empty() {
         // Straight into the object that who reads next gets.
         let mut size = 0;
-        return Ok(receive_large::<C>(descriptor, py, &mut size)?.map(|data| {
-            if let Ok(message) = data.bind(py).cast::<PyBytes>() {
-                reader.push(message);
-            }
-            size
-        }));
+        return Ok(
+            receive_large::<C>(descriptor, py, expected, &mut size)?.map(|data| {
+                if let Ok(message) = data.bind(py).cast::<PyBytes>() {
+                    reader.push(message);
+                }
+                size
+            }),
+        );
     }
     let mut scratch = event_loop.scratch().borrow_mut();
-    match descriptor.borrow().and_then(|fd| C::receive(fd, &mut scratch)) {
+    let memory = &mut scratch[..expected.most()];
+    match descriptor.borrow().and_then(|fd| C::receive(fd, memory)) {
         // Neither making bytes nor copying them runs Python code, so the borrow may last.
         Ok(size) => {
             reader.append(py, &scratch[..size])?;

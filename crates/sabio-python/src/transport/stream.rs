@@ -20,6 +20,7 @@ use super::descriptor::Owner;
 use super::file::FileState;
 use super::queue::Queue;
 use super::reading::{self, Reading};
+use super::receive::Amount;
 use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::tls::TlsProtocol;
 use super::{Source, close, extra, flow, write};
@@ -48,8 +49,8 @@ pub(crate) struct Stream {
     pub(super) receiving: Cell<bool>,
     /// Whether what is queued waits for the descriptor to become writable.
     pub(super) blocked: Cell<bool>,
-    /// Whether the last read was a large one.
-    pub(super) large_reads: Cell<bool>,
+    /// How much the next read is expected to give.
+    pub(super) expected: Cell<Amount>,
     pub(super) file: FileState,
 }
 
@@ -195,7 +196,7 @@ impl Stream {
             corked: Cell::new(false),
             receiving: Cell::new(false),
             blocked: Cell::new(false),
-            large_reads: Cell::new(false),
+            expected: Cell::default(),
             file: FileState::default(),
         };
         let transport = Ref::create_as(class, stream)?;

@@ -22,8 +22,9 @@ use crate::stream::{Reader, StreamReaderProtocol};
 use crate::subprocess::PipeProtocol;
 use crate::transport::channel::PipeChannel;
 use crate::transport::reading::{self, Reading};
-use crate::transport::receive::{LARGE, receive_bytes, receive_for_reader};
+use crate::transport::receive::{Amount, receive_bytes, receive_for_reader};
 use crate::transport::shared::{self, Shared, Transport, finalize, watch};
+use crate::transport::turn::Turn;
 use crate::transport::{Source, close};
 
 /// `EIO`: the other side of a terminal is gone, which is the ordinary end of one.
@@ -37,8 +38,8 @@ pub(crate) struct ReadPipe {
     shared: Shared,
     delivery: Cell<Delivery>,
     reading_paused: Cell<bool>,
-    /// Whether the last read was a large one.
-    large_reads: Cell<bool>,
+    /// How much the next read is expected to give.
+    expected: Cell<Amount>,
 }
 
 /// How the protocol gets its data.
@@ -138,7 +139,7 @@ impl ReadPipe {
             shared: Shared::new(parts.event_loop, owner, None, parts.context.clone()),
             delivery: Cell::new(Delivery::Data),
             reading_paused: Cell::new(false),
-            large_reads: Cell::new(false),
+            expected: Cell::default(),
         };
         let transport = Ref::create_as(CLASS.get(py)?.bind(py).cast::<PyType>()?, data)?;
         transport.set_protocol(parts.protocol.bind(py));
@@ -174,7 +175,18 @@ impl Reading for ReadPipe {
 
 /// The descriptor has data, or its end. SystemExit and KeyboardInterrupt come back as errors.
 pub(crate) fn readable(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
-    // Another protocol may have paused or closed this one since the event was fetched.
+    let mut turn = Turn::default();
+    loop {
+        read(slf, py, event_loop, &mut turn)?;
+        if !turn.goes_on(event_loop) {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads once, in whatever way and for whomever it is to be done now.
+fn read(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>, turn: &mut Turn) -> PyResult<()> {
+    // A protocol, another one or this transport's, may have paused or closed it since the event was fetched.
     if slf.is_lost() || !slf.wants_data() {
         return Ok(());
     }
@@ -188,14 +200,16 @@ pub(crate) fn readable(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loo
             Ref::<PipeProtocol>::downcast(protocol.bind(py)).and_then(|own| own.receiver(py))
         }
     };
+    let expected = slf.expected.get();
     let read = match &receiver {
-        Some(reader) => read_for_reader(slf, py, event_loop, reader),
-        None => read_data(slf, py, event_loop, &protocol),
+        Some(reader) => read_for_reader(slf, py, event_loop, expected, reader),
+        None => read_data(slf, py, event_loop, expected, &protocol),
     };
     match read? {
         Ok(0) => at_eof(slf, py, event_loop, protocol),
         Ok(size) => {
-            slf.large_reads.set(size >= LARGE);
+            slf.expected.set(Amount::after(size));
+            turn.read(size, expected.most());
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -207,10 +221,10 @@ fn read_for_reader(
     slf: &Ref<ReadPipe>,
     py: Python<'_>,
     event_loop: &Ref<Loop>,
+    expected: Amount,
     reader: &Reader,
 ) -> PyResult<io::Result<usize>> {
-    let large = slf.large_reads.get();
-    let received = receive_for_reader::<PipeChannel>(&slf.descriptor, py, event_loop, large, reader)?;
+    let received = receive_for_reader::<PipeChannel>(&slf.descriptor, py, event_loop, expected, reader)?;
     if matches!(received, Ok(size) if size > 0)
         && let Err(error) = reader.received(py)
     {
@@ -223,11 +237,11 @@ fn read_data(
     slf: &Ref<ReadPipe>,
     py: Python<'_>,
     event_loop: &Ref<Loop>,
+    expected: Amount,
     protocol: &Obj,
 ) -> PyResult<io::Result<usize>> {
     let mut size = 0;
-    let large = slf.large_reads.get();
-    let received = receive_bytes::<PipeChannel>(&slf.descriptor, py, event_loop, large, &mut size)?;
+    let received = receive_bytes::<PipeChannel>(&slf.descriptor, py, event_loop, expected, &mut size)?;
     let data = match received {
         Ok(data) => data,
         Err(error) => return Ok(Err(error)),

@@ -29,6 +29,7 @@ use crate::transport::close;
 use crate::transport::flow::parse_limits;
 use crate::transport::read::{FATAL_BUFFER_UPDATED, FATAL_READ, at_eof};
 use crate::transport::stream::{Delivery, Stream};
+use crate::transport::turn::Turn;
 
 /// How much may come for a paused protocol before the transport below is paused, in bytes (asyncio's constant).
 const HIGH_WATER: usize = 256 * 1024;
@@ -61,6 +62,7 @@ pub(in crate::transport) fn receive(
     py: Python<'_>,
     event_loop: &Ref<Loop>,
     protocol: &Obj,
+    turn: &mut Turn,
 ) -> PyResult<()> {
     let Some(tls) = TlsProtocol::above(protocol.bind(py)) else {
         return Ok(());
@@ -72,10 +74,13 @@ pub(in crate::transport) fn receive(
         .and_then(|fd| socket::recv(fd, &mut wire));
     match received {
         Ok(0) => at_eof(stream, py, protocol),
-        Ok(size) => match received_from_peer(&tls, py, &wire[..size]) {
-            Ok(()) => Ok(()),
-            Err(error) => close::fatal_error(stream, py, error, FATAL_BUFFER_UPDATED),
-        },
+        Ok(size) => {
+            turn.read(size, wire.len());
+            match received_from_peer(&tls, py, &wire[..size]) {
+                Ok(()) => Ok(()),
+                Err(error) => close::fatal_error(stream, py, error, FATAL_BUFFER_UPDATED),
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
         Err(error) => close::fatal_error(stream, py, os_error(error), FATAL_READ),
     }

@@ -25,7 +25,7 @@ pub(super) const HIGH_WATER: usize = 512 * 1024;
 const RECORD: usize = 16 * 1024;
 
 /// So many bytes are encrypted before they are sent.
-const ENCRYPTED_AT_ONCE: usize = 64 * 1024;
+const ENCRYPTED_AT_ONCE: usize = 128 * 1024;
 
 /// What is logged of writes to a connection that has ended.
 const ENDED: &str = "SSL connection is closed";
