@@ -6,17 +6,16 @@ import asyncio
 
 import pytest
 
+from tests.support.bulk import DATA, Sipping
 from tests.support.protocols import Recorder
 from tests.support.tls import serving
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("tls_engine")
 
-DATA = bytes(range(256)) * (3 << 12)
-
 
 async def flooded(served, factory):
-    """A client whose paused protocol has DATA on its way to it, and the protocol that sends."""
+    """A paused client with DATA on its way to it, and the protocol that sends."""
     transport, protocol = await served.connect(factory)
     await until(lambda: served.protocols)
     sender = served.protocols[-1]
@@ -28,14 +27,6 @@ async def flooded(served, factory):
 
 
 async def test_pausing_in_data_received_stops_the_reads():
-    class Sipping(Recorder):
-        def data_received(self, data):
-            assert self.transport.is_reading()
-            super().data_received(data)
-            self.transport.pause_reading()
-            loop.call_soon(self.transport.resume_reading)
-
-    loop = asyncio.get_running_loop()
     async with serving() as served:
         transport, protocol, _ = await flooded(served, Sipping)
         transport.resume_reading()

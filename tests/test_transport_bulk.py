@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.support.bulk import DATA, Sipping
 from tests.support.net import reset
 from tests.support.pipes import pipe, reading
 from tests.support.protocols import BufferedRecorder, Recorder
@@ -15,9 +16,6 @@ from tests.support.tcp import peers
 from tests.support.waiting import turns, until
 
 __all__ = ["peers"]
-
-#: More than a few reads can take; each byte differs from those around it.
-DATA = bytes(range(256)) * (3 << 12)
 
 FATAL = "Fatal error: protocol.data_received() call failed."
 
@@ -32,7 +30,7 @@ class Paused(Recorder):
 
 @pytest.fixture(params=["socket", "pipe"])
 def flooded(request, peers):
-    """Makes a transport of a paused protocol, with DATA on its way to it; the task that sends it is to be awaited."""
+    """Makes a paused transport, with DATA on its way to it; the task that sends it is to be awaited."""
     tasks = []
 
     async def connect(factory):
@@ -45,6 +43,7 @@ def flooded(request, peers):
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
             transport, protocol = await reading(reader, factory)
             sending = loop.create_task(asyncio.to_thread(write_and_close, writer))
+        transport.pause_reading()
         tasks.append(sending)
         await asyncio.sleep(0.01)
         return transport, protocol, sending
@@ -61,14 +60,6 @@ def write_and_close(writer):
 
 
 async def test_pausing_in_data_received_stops_the_reads(flooded):
-    class Sipping(Paused):
-        def data_received(self, data):
-            assert self.transport.is_reading()
-            super().data_received(data)
-            self.transport.pause_reading()
-            loop.call_soon(self.transport.resume_reading)
-
-    loop = asyncio.get_running_loop()
     transport, protocol, sending = await flooded(Sipping)
     transport.resume_reading()
     assert await protocol.receive(len(DATA)) == DATA
