@@ -61,6 +61,14 @@ class _Generator(metaclass=_GeneratorType):
     pass
 
 
+class _TypesWithoutGenerator(set[type]):
+    """Generators are looked at one by one: one that is marked as a coroutine says nothing about the next."""
+
+    def add(self, element: type) -> None:
+        if element is not types.GeneratorType:
+            super().add(element)
+
+
 def put(done: Replacements) -> None:
     """Let generators count as coroutines, everywhere: all of asyncio asks `asyncio.iscoroutine`, C code included."""
     for module in (asyncio, coroutines):
@@ -69,4 +77,4 @@ def put(done: Replacements) -> None:
     if types.GeneratorType not in types_of_coroutines:
         done.put(vars(coroutines), "_COROUTINE_TYPES", (*types_of_coroutines, _Generator))
         # The cache of what was found to be a coroutine: those that are generators shall not outlive this.
-        done.put(vars(coroutines), "_iscoroutine_typecache", set())
+        done.put(vars(coroutines), "_iscoroutine_typecache", _TypesWithoutGenerator())
