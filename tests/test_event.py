@@ -114,3 +114,16 @@ async def test_event_is_an_asyncio_event_and_takes_no_arguments(objects):
     assert await derived.wait() is True
     with pytest.raises(TypeError, match=r"^Event\.__init__\(\) got an unexpected keyword argument 'loop'$"):
         objects.Event(loop=None)
+
+
+def test_waking_a_task_of_a_closed_loop_is_no_error(sabio, reports):
+    loop = sabio.new_event_loop()
+    event = sabio.Event()
+    waiting = loop.create_task(event.wait())
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    event.set()
+    assert event.is_set()
+    del waiting, loop, event
+    assert len(reports.take_logged()) == 1

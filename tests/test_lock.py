@@ -343,3 +343,11 @@ async def test_leaving_takes_what_a_block_gives(objects):
         if make is not objects.Semaphore:
             with pytest.raises(RuntimeError):
                 await primitive.__aexit__(None, None, None)
+
+
+async def test_methods_that_are_set_on_a_lock_are_not_seen(sabio):
+    lock = sabio.Lock()
+    lock.acquire = lock.release = None
+    async with lock:
+        assert lock.locked()
+    assert not lock.locked()

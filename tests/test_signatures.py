@@ -87,6 +87,45 @@ def test_a_function_takes_what_asyncios_takes(name: str) -> None:
     }.items()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Barrier",
+        "BoundedSemaphore",
+        "Condition",
+        "Event",
+        "LifoQueue",
+        "Lock",
+        "PriorityQueue",
+        "Queue",
+        "Semaphore",
+        "StreamReader",
+        "StreamReaderProtocol",
+        "StreamWriter",
+        "TaskGroup",
+        "Timeout",
+    ],
+)
+def test_a_class_takes_what_asyncios_takes(name: str) -> None:
+    """Libraries that make objects for their users look at this, whatever is derived from the class."""
+    ours, theirs = getattr(sabio, name), getattr(asyncio, name)
+    assert outline(ours) == outline(theirs)
+    assert outline(type("Own", (ours,), {})) == outline(theirs)
+    assert "--" not in ours.__doc__
+
+
+def outline(class_: type) -> list[tuple[str, object, object]]:
+    return [(p.name, p.kind, p.default) for p in inspect.signature(class_).parameters.values()]
+
+
+def test_a_class_of_a_user_takes_what_its_initialiser_takes() -> None:
+    class Own(sabio.Queue):  # type: ignore[misc]
+        def __init__(self, first: int, *, second: int) -> None:
+            super().__init__()
+
+    assert list(inspect.signature(Own).parameters) == ["first", "second"]
+
+
 def nothing(*_: object) -> None:
     pass
 

@@ -83,3 +83,49 @@ def test_methods_belong_to_the_class_itself(sabio, name):
     methods = [method for method in methods if isinstance(method, MethodDescriptorType)]
     assert methods
     assert [method for method in methods if method.__objclass__ is not public] == []
+
+
+async def test_a_condition_notifies_all_by_its_own_notify(module):
+    class Own(module.Condition):
+        def __init__(self):
+            super().__init__()
+            self.counts = []
+
+        def notify(self, n=1):
+            self.counts.append(n)
+            super().notify(n)
+
+    own = Own()
+
+    async def wait():
+        async with own:
+            return await own.wait()
+
+    waiting = [asyncio.create_task(wait()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    async with own:
+        own.notify_all()
+    assert await asyncio.gather(*waiting) == [True, True]
+    assert own.counts == [2]
+
+
+async def test_a_condition_is_held_by_its_own_methods(sabio):
+    class Own(sabio.Condition):
+        def __init__(self):
+            super().__init__()
+            self.calls = []
+
+        async def acquire(self):
+            self.calls.append("acquire")
+            return await super().acquire()
+
+        def release(self):
+            self.calls.append("release")
+            super().release()
+
+    own = Own()
+    async with own:
+        assert own.locked()
+    assert own.calls == ["acquire", "release"]
+    assert not own.locked()

@@ -94,6 +94,7 @@ names! {
     log_destroy_pending = "_log_destroy_pending",
     loop_ = "loop",
     name = "name",
+    notify = "notify",
     pause_reading = "pause_reading",
     pipe_connection_lost = "pipe_connection_lost",
     pipe_data_received = "pipe_data_received",

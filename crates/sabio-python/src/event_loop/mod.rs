@@ -41,7 +41,7 @@ use std::thread::ThreadId;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple};
 use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
 
 pub(crate) use self::cork::CorkedTransport;
@@ -49,7 +49,7 @@ use crate::asyncio::asyncio;
 use crate::ffi::ContextCache;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit,
-    own_methods, try_to_grow,
+    public_class, try_to_grow,
 };
 use crate::handle::Handle;
 use crate::names::names;
@@ -509,17 +509,8 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .repr(repr)
         .build(py, &Base::Object)?;
     let abstract_loop = asyncio(py)?.events.bind(py).getattr("AbstractEventLoop")?;
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item(
-        "__doc__",
-        "An event loop (asyncio: Event Loop), written in Rust. Loop() takes no arguments.",
-    )?;
-    let class = py
-        .get_type::<PyType>()
-        .call1(("Loop", (core, abstract_loop), namespace))?
-        .cast_into::<PyType>()?;
-    own_methods(&class)?;
+    let doc = "Loop()\n--\n\nAn event loop (asyncio: Event Loop), written in Rust.";
+    let class = public_class(py, "Loop", &[&core, &abstract_loop], doc)?;
     PUBLIC.set(py, Obj::from(&class));
     module.add("Loop", class)
 }

@@ -17,7 +17,7 @@ use sabio_sync::oneshot;
 use super::{Loop, time};
 use crate::asyncio::asyncio;
 use crate::coroutine::{create, create_with};
-use crate::ffi::{Args, IntoObj, MethodTable, Obj, Ref, Signature, audit};
+use crate::ffi::{Args, IntoObj, MethodTable, Obj, Ref, Signature, audit, raising};
 use crate::names::names;
 use crate::os_error::from_errno;
 use crate::socket_module::{SocketModule, socket_module};
@@ -170,7 +170,7 @@ fn resolve_error(py: Python<'_>, error: ResolveError) -> PyErr {
         class.call1((error.code, error.message))
     });
     match raised {
-        Ok(instance) => PyErr::from_value(instance),
+        Ok(instance) => raising(instance),
         Err(error) => error,
     }
 }

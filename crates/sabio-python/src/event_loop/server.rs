@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PySet, PyString, PyTuple, PyType};
+use pyo3::types::{PyList, PySet, PyString, PyTuple, PyType};
 use sabio_reactor::{Interest, Token};
 use sabio_sync::yield_now;
 
@@ -18,7 +18,7 @@ use crate::asyncio::asyncio;
 use crate::coroutine::{create, create_with};
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Visit, call_method,
-    context_copy_current,
+    context_copy_current, public_class,
 };
 use crate::names::names;
 use crate::os_error::os_error;
@@ -489,16 +489,9 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .members(define)
         .repr(repr)
         .build(py, &Base::Object)?;
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item(
-        "__doc__",
-        "A server (asyncio: Server Objects), written in Rust. Made by the event loop.",
-    )?;
     let base = py.import("asyncio.base_events")?.getattr("Server")?;
-    let class = py
-        .get_type::<PyType>()
-        .call1(("Server", (core, base), namespace))?;
+    let doc = "A server (asyncio: Server Objects), written in Rust. Made by the event loop.";
+    let class = public_class(py, "Server", &[&core, &base], doc)?;
     CLASS.set(py, Obj::from(&class));
     module.add("Server", class)
 }

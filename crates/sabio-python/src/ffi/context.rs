@@ -19,6 +19,13 @@ pub(crate) fn context_copy(py: Python<'_>, context: &Obj) -> Outcome<Obj> {
     unsafe { Obj::from_owned_or_err(py, py_ffi::PyContext_Copy(context.as_ptr())) }
 }
 
+/// Whether the object is a `contextvars.Context`.
+#[inline]
+pub(crate) fn is_context(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: attached, and the object is alive; only its type is looked at.
+    unsafe { py_ffi::PyContext_CheckExact(object.as_ptr()) != 0 }
+}
+
 /// Makes `context` the current one. RuntimeError if it is entered already, TypeError if it is no context.
 #[inline]
 pub(crate) fn context_enter(_py: Python<'_>, context: &Obj) -> Outcome<()> {

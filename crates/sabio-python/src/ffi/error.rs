@@ -66,6 +66,12 @@ pub(crate) enum BaseKind {
     Other,
 }
 
+/// An exception that is to be raised where it is returned, as by `raise` in Python: what is being handled there becomes
+/// its context.
+pub(crate) fn raising(error: Bound<'_, PyAny>) -> PyErr {
+    PyErr::from_type(error.get_type(), error.unbind())
+}
+
 /// Which kind an exception is.
 pub(crate) fn base_kind(py: Python<'_>, error: &PyErr) -> BaseKind {
     if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {

@@ -209,7 +209,8 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .initializer(initialize)
         .repr(repr)
         .build(module.py(), &Base::Object)?;
-    let doc = "A point where a number of tasks wait for each other (asyncio: Barrier).";
+    let doc =
+        "Barrier(parties)\n--\n\nA point where a number of tasks wait for each other (asyncio: Barrier).";
     PUBLIC.publish(module, "Barrier", doc, &core)?;
     Ok(())
 }

@@ -346,6 +346,18 @@ fn notify(slf: &Ref<Condition>, args: Args<'_, '_>) -> PyResult<()> {
     Ok(())
 }
 
+/// `notify_all()`. A subclass may have replaced `notify()`.
+fn notify_all(slf: &Ref<Condition>, py: Python<'_>) -> PyResult<()> {
+    if !PUBLIC.is_exact(py, slf.as_obj()) {
+        let count = slf.state.waiters().len().into_obj(py)?;
+        call_method(py, slf.as_obj(), &names(py)?.notify, &[&count])?;
+        return Ok(());
+    }
+    check_notifier(slf, py)?;
+    slf.state.notify_all();
+    Ok(())
+}
+
 /// `Condition(lock=None)`.
 fn initialize(
     slf: &Ref<Condition>,
@@ -406,11 +418,7 @@ fn define(table: &mut MethodTable<Condition>) {
         .noargs(
             c"notify_all",
             c"notify_all($self, /)\n--\n\nWake all tasks that wait. RuntimeError if the lock is not locked.",
-            |slf, py| {
-                check_notifier(slf, py)?;
-                slf.state.notify_all();
-                Ok(())
-            },
+            notify_all,
         )
         .getter(c"_lock", c"The lock.", |slf, _py| slf.lock())
         .getter(c"_waiters", c"Who waits, at this moment.", |slf, py| waiter::list(py, slf.state.waiters()));
@@ -440,7 +448,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .initializer(initialize)
         .repr(repr)
         .build(module.py(), &Base::Object)?;
-    let doc = "A lock and a way to wait for a change of what it protects (asyncio: Condition).";
+    let doc = "Condition(lock=None)\n--\n\nA lock and a way to wait for a change of what it protects (asyncio: Condition).";
     PUBLIC.publish(module, "Condition", doc, &core)?;
     Ok(())
 }

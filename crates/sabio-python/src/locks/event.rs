@@ -116,7 +116,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .initializer(|slf, args, kwargs| only_parameter(slf.as_obj(), None, args, kwargs).map(drop))
         .repr(repr)
         .build(module.py(), &Base::Object)?;
-    let doc = "A flag that tasks wait for (asyncio: Event).";
+    let doc = "Event()\n--\n\nA flag that tasks wait for (asyncio: Event).";
     EVENT.set_public(&PUBLIC.publish(module, "Event", doc, &core)?)?;
     Ok(())
 }

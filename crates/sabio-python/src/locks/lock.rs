@@ -161,7 +161,8 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .initializer(|slf, args, kwargs| only_parameter(slf.as_obj(), None, args, kwargs).map(drop))
         .repr(repr)
         .build(module.py(), &Base::Object)?;
-    let doc = "A lock for tasks, handed on in the order in which they ask for it (asyncio: Lock).";
+    let doc =
+        "Lock()\n--\n\nA lock for tasks, handed on in the order in which they ask for it (asyncio: Lock).";
     LOCK.set_public(&PUBLIC.publish(module, "Lock", doc, &core)?)?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::ffi::{Class, Global, Obj, Ref, own_methods};
+use crate::ffi::{Class, Global, Obj, Ref, public_class, raising};
 
 /// The public class of a core.
 pub(crate) struct PublicClass(Global<Obj>);
@@ -38,14 +38,7 @@ impl PublicClass {
     ) -> PyResult<Bound<'py, PyType>> {
         let py = module.py();
         let theirs = py.import("asyncio.locks")?.getattr(name)?;
-        let namespace = PyDict::new(py);
-        namespace.set_item("__module__", "sabio")?;
-        namespace.set_item("__doc__", doc)?;
-        let class = py
-            .get_type::<PyType>()
-            .call1((name, (core, theirs), namespace))?
-            .cast_into::<PyType>()?;
-        own_methods(&class)?;
+        let class = public_class(py, name, &[core, &theirs], doc)?;
         self.0.set(py, Obj::from(&class));
         module.add(name, &class)?;
         Ok(class)
@@ -136,21 +129,27 @@ fn whole_number(value: &Bound<'_, PyAny>) -> PyResult<i64> {
     if let Ok(value) = value.extract::<i64>() {
         return Ok(value);
     }
-    let number: f64 = value.extract()?;
+    let Ok(number) = value.extract::<f64>() else {
+        // Of what is no number Python says that it can not be compared with one.
+        value.lt(0)?;
+        return Err(not_whole(value));
+    };
     if number.is_finite() && number.fract() != 0.0 {
-        return Err(PyTypeError::new_err(format!(
-            "a whole number is required, not {value}"
-        )));
+        return Err(not_whole(value));
     }
     // The cast cuts what does not fit.
     Ok(number as i64)
+}
+
+fn not_whole(value: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("a whole number is required, not {value}"))
 }
 
 /// An exception of `asyncio.exceptions`, by name.
 fn asyncio_error(py: Python<'_>, name: &str, message: &str) -> PyErr {
     let make = || py.import("asyncio.exceptions")?.getattr(name)?.call1((message,));
     match make() {
-        Ok(error) => PyErr::from_value(error),
+        Ok(error) => raising(error),
         Err(error) => error,
     }
 }

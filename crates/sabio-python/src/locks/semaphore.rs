@@ -193,11 +193,10 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .initializer(initialize)
         .repr(repr)
         .build(module.py(), &Base::Object)?;
-    let doc = "A number of permits, given out in the order in which tasks ask for them (asyncio: Semaphore).";
+    let doc = "Semaphore(value=1)\n--\n\nA number of permits, given out in the order in which tasks ask for them (asyncio: Semaphore).";
     let public = PUBLIC.publish(module, "Semaphore", doc, &core)?;
     SEMAPHORE.set_public(&public)?;
-    let doc =
-        "A semaphore that can not be released more often than it was acquired (asyncio: BoundedSemaphore).";
+    let doc = "BoundedSemaphore(value=1)\n--\n\nA semaphore that can not be released more often than it was acquired (asyncio: BoundedSemaphore).";
     PUBLIC_BOUNDED.publish(module, "BoundedSemaphore", doc, &public)?;
     Ok(())
 }

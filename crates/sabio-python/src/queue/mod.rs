@@ -20,7 +20,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, Obj, Ref, Visit, own_methods};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, Obj, Ref, Visit, public_class};
 use crate::waker::{is_doomed, visit_waker};
 use items::{Items, Kind};
 
@@ -129,24 +129,6 @@ fn initialize(
     items.initialize(py)
 }
 
-fn public_class<'py>(
-    core: &Bound<'py, PyType>,
-    name: &str,
-    base: &Bound<'py, PyAny>,
-    doc: &str,
-) -> PyResult<Bound<'py, PyType>> {
-    let py = core.py();
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item("__doc__", doc)?;
-    let class = py
-        .get_type::<PyType>()
-        .call1((name, (core, base), namespace))?
-        .cast_into::<PyType>()?;
-    own_methods(&class)?;
-    Ok(class)
-}
-
 /// Builds the classes: the native core first, asyncio's class of the same name behind it.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -161,23 +143,23 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .build(py, &Base::Object)?;
     let asyncio = py.import("asyncio.queues")?;
     let queue = public_class(
-        &core,
+        py,
         "Queue",
-        &asyncio.getattr("Queue")?,
-        "A queue between tasks (asyncio: Queues), written in Rust. Queue(maxsize=0): at most maxsize items wait in it; \
-         zero and less stand for no limit.",
+        &[&core, &asyncio.getattr("Queue")?],
+        "Queue(maxsize=0)\n--\n\nA queue between tasks (asyncio: Queues), written in Rust. At most maxsize items wait \
+         in it; zero and less stand for no limit.",
     )?;
     let lifo = public_class(
-        &queue,
+        py,
         "LifoQueue",
-        &asyncio.getattr("LifoQueue")?,
-        "A Queue that gives the newest item first.",
+        &[&queue, &asyncio.getattr("LifoQueue")?],
+        "LifoQueue(maxsize=0)\n--\n\nA Queue that gives the newest item first.",
     )?;
     let priority = public_class(
-        &queue,
+        py,
         "PriorityQueue",
-        &asyncio.getattr("PriorityQueue")?,
-        "A Queue that gives the smallest item first.",
+        &[&queue, &asyncio.getattr("PriorityQueue")?],
+        "PriorityQueue(maxsize=0)\n--\n\nA Queue that gives the smallest item first.",
     )?;
     overrides::init(&[&queue, &lifo, &priority])?;
     QUEUE.set_public(&queue)?;

@@ -4,7 +4,7 @@ use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::ffi::{Global, Obj};
+use crate::ffi::{Global, Obj, raising};
 
 struct Classes {
     incomplete: Obj,
@@ -15,7 +15,7 @@ static CLASSES: Global<Classes> = Global::new();
 
 fn raise<'py>(py: Python<'py>, class: &Obj, args: impl PyCallArgs<'py>) -> PyErr {
     match class.bind(py).call1(args) {
-        Ok(error) => PyErr::from_value(error),
+        Ok(error) => raising(error),
         Err(error) => error,
     }
 }

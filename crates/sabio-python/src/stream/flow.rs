@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyAssertionError, PyConnectionResetError};
 use pyo3::prelude::*;
 use sabio_sync::Waiters;
 
-use crate::ffi::{Obj, ObjCell, Visit};
+use crate::ffi::{Obj, ObjCell, Visit, raising};
 use crate::waker::visit_waker;
 
 /// Whether writing is paused, and who waits for its end.
@@ -89,7 +89,7 @@ impl Flow {
             return Ok(());
         }
         match self.exception.get() {
-            Some(exception) => Python::attach(|py| Err(PyErr::from_value(exception.into_bound(py)))),
+            Some(exception) => Python::attach(|py| Err(raising(exception.into_bound(py)))),
             None => Ok(()),
         }
     }

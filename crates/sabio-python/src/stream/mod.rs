@@ -29,9 +29,9 @@ mod wait;
 mod writer;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType, PyWeakrefReference};
+use pyo3::types::{PyType, PyWeakrefReference};
 
-use crate::ffi::{Global, Obj, own_methods};
+use crate::ffi::{self, Global, Obj};
 
 pub(crate) use protocol::StreamReaderProtocol;
 pub(crate) use reader::Reader;
@@ -66,15 +66,8 @@ fn public_class_of(
 ) -> PyResult<()> {
     let (original, name) = place;
     let py = module.py();
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item("__doc__", doc)?;
     let base = py.import(original)?.getattr(name)?;
-    let class = py
-        .get_type::<PyType>()
-        .call1((name, (core, base), namespace))?
-        .cast_into::<PyType>()?;
-    own_methods(&class)?;
+    let class = ffi::public_class(py, name, &[core, &base], doc)?;
     cell.set(py, Obj::from(&class));
     module.add(name, class)
 }

@@ -497,7 +497,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .constructor(|_class, _args, _kwargs| Ok(Process::default()))
         .initializer(initialize)
         .build(py, &Base::Object)?;
-    let doc = "Process(transport, protocol, loop)\n\nA process with streams (asyncio: Subprocesses).";
+    let doc = "Process(transport, protocol, loop)\n--\n\nA process with streams (asyncio: Subprocesses).";
     public_class_of(module, &CLASS, ("asyncio.subprocess", "Process"), &core, doc)?;
     module.add_function(wrap_pyfunction!(create_subprocess_exec, module)?)?;
     module.add_function(wrap_pyfunction!(create_subprocess_shell, module)?)

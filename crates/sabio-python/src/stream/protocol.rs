@@ -440,7 +440,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // The one of asyncio, which would come otherwise, looks after a future that is looked after already.
         .finalizer(|_slf, _py| Ok(()))
         .build(module.py(), &Base::Object)?;
-    let doc = "StreamReaderProtocol(stream_reader, client_connected_cb=None, loop=None)\n\nStands between a transport and a \
+    let doc = "StreamReaderProtocol(stream_reader, client_connected_cb=None, loop=None)\n--\n\nStands between a transport and a \
                pair of streams (asyncio: Streams).";
     public_class(module, &CLASS, "StreamReaderProtocol", &core, doc)
 }

@@ -135,15 +135,33 @@ pub(super) async fn read_until(reader: Rc<Reader>, separators: Separators) -> Py
 pub(super) async fn read_line(reader: Rc<Reader>) -> PyResult<Obj> {
     match until(&reader, &Separators::newline()).await? {
         Until::Message(line) | Until::Ended(line) => Ok(line),
-        Until::Overrun(message, consumed) => {
-            Python::attach(|py| skip_line(&reader, py, consumed))?;
-            Err(PyValueError::new_err(message))
+        Until::Overrun(message, consumed) => Python::attach(|py| {
+            Err(line_too_long(
+                &reader,
+                py,
+                overrun(py, message, consumed),
+                consumed,
+            ))
+        }),
+    }
+}
+
+/// What `readline()` raises for a line that is too long, of which it drops what has come: a ValueError that tells the
+/// same as the LimitOverrunError in its context.
+pub(super) fn line_too_long(reader: &Reader, py: Python<'_>, overrun: PyErr, consumed: usize) -> PyErr {
+    let text = skip_line(reader, py, consumed).and_then(|()| Ok(overrun.value(py).str()?.to_string()));
+    match text {
+        Ok(text) => {
+            let error = PyValueError::new_err(text);
+            error.set_context(py, Some(overrun));
+            error
         }
+        Err(error) => error,
     }
 }
 
 /// Drops a line that is too long: it alone if its end is there, otherwise everything.
-pub(super) fn skip_line(reader: &Reader, py: Python<'_>, consumed: usize) -> PyResult<()> {
+fn skip_line(reader: &Reader, py: Python<'_>, consumed: usize) -> PyResult<()> {
     reader.with_buffer(py, |buffer| {
         if buffer.as_slice(py).get(consumed) == Some(&b'\n') {
             buffer.consume(py, consumed + 1);

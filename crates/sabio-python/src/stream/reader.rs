@@ -11,7 +11,7 @@ use pyo3::types::{PyByteArray, PyBytes};
 
 use super::buffer::Buffer;
 use super::wait::{Waiter, Woken};
-use crate::ffi::{Obj, ObjCell, Ref, Visit, call_method};
+use crate::ffi::{Obj, ObjCell, Ref, Visit, call_method, raising};
 use crate::names::names;
 use crate::transport::{self, Stream};
 
@@ -95,7 +95,7 @@ impl Reader {
     pub(super) fn check(&self, py: Python<'_>) -> PyResult<()> {
         match self.exception.get() {
             None => Ok(()),
-            Some(exception) => Err(PyErr::from_value(exception.into_bound(py))),
+            Some(exception) => Err(raising(exception.into_bound(py))),
         }
     }
 

@@ -176,8 +176,7 @@ fn readline(slf: &Ref<StreamReader>, py: Python<'_>) -> PyResult<Obj> {
             let Some(consumed) = consumed_of(py, &error)? else {
                 return Err(error);
             };
-            read::skip_line(&reader, py, consumed)?;
-            Err(PyValueError::new_err(error.value(py).str()?.to_string()))
+            Err(read::line_too_long(&reader, py, error, consumed))
         })
     })
 }

@@ -337,6 +337,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .initializer(initialize)
         .repr(repr)
         .build(module.py(), &Base::Object)?;
-    let doc = "StreamReader(limit=65536, loop=None)\n\nReads bytes from a stream (asyncio: StreamReader).";
+    let doc =
+        "StreamReader(limit=65536, loop=None)\n--\n\nReads bytes from a stream (asyncio: StreamReader).";
     public_class(module, &CLASS, "StreamReader", &core, doc)
 }

@@ -412,7 +412,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     .initializer(initialize)
     .repr(repr)
     .build(module.py(), &Base::Object)?;
-    let doc = "SubprocessStreamProtocol(limit, loop)\n\nStands between a process and its streams (asyncio: Subprocesses).";
+    let doc = "SubprocessStreamProtocol(limit, loop)\n--\n\nStands between a process and its streams (asyncio: Subprocesses).";
     let place = ("asyncio.subprocess", "SubprocessStreamProtocol");
     public_class_of(module, &CLASS, place, &core, doc)
 }

@@ -15,7 +15,7 @@ use super::{This, is_exactly, parameters, public_class};
 use crate::coroutine::{create_for, create_with_for};
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Signature, Visit,
-    call_method,
+    call_method, raising,
 };
 use crate::names::names;
 use crate::transport::{self, Stream};
@@ -94,7 +94,7 @@ impl Writer {
         if exception.bind(py).is_none() {
             return Ok(());
         }
-        Err(PyErr::from_value(exception.into_bound(py)))
+        Err(raising(exception.into_bound(py)))
     }
 
     /// What pauses it, if its protocol is exactly ours.
@@ -440,6 +440,6 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .finalizer(finalize)
         .repr(repr)
         .build(py, &Base::Object)?;
-    let doc = "StreamWriter(transport, protocol, reader, loop)\n\nWrites bytes to a stream (asyncio: StreamWriter).";
+    let doc = "StreamWriter(transport, protocol, reader, loop)\n--\n\nWrites bytes to a stream (asyncio: StreamWriter).";
     public_class(module, &CLASS, "StreamWriter", &core, doc)
 }

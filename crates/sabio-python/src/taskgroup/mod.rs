@@ -12,11 +12,11 @@ use std::rc::Rc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::any_task::{self, RunningLoop};
 use crate::event_loop::tasks::create_task as create_native_task;
-use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit, own_methods};
+use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit, public_class};
 use crate::names::names;
 use crate::prompt;
 
@@ -195,16 +195,6 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .repr(repr)
         .build(py, &Base::Object)?;
     let base = py.import("asyncio.taskgroups")?.getattr("TaskGroup")?;
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item(
-        "__doc__",
-        "TaskGroup()\n--\n\nTasks that end before the block does (asyncio: Task Groups); subclass of asyncio.TaskGroup.",
-    )?;
-    let class = py
-        .get_type::<PyType>()
-        .call1(("TaskGroup", (core, base), namespace))?
-        .cast_into::<PyType>()?;
-    own_methods(&class)?;
-    module.add("TaskGroup", class)
+    let doc = "TaskGroup()\n--\n\nTasks that end before the block does (asyncio: Task Groups); subclass of asyncio.TaskGroup.";
+    module.add("TaskGroup", public_class(py, "TaskGroup", &[&core, &base], doc)?)
 }

@@ -10,11 +10,11 @@ use std::rc::Rc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Outcome, Ref, Signature, Visit,
-    add_fast_function, own_methods,
+    add_fast_function, public_class,
 };
 use crate::prompt;
 
@@ -174,17 +174,8 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .repr(repr)
         .build(py, &Base::Object)?;
     let base = py.import("asyncio.timeouts")?.getattr("Timeout")?;
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item(
-        "__doc__",
-        "Timeout(when)\n--\n\nCancels a block that takes too long (asyncio: Timeouts); subclass of asyncio.Timeout.",
-    )?;
-    let class = py
-        .get_type::<PyType>()
-        .call1(("Timeout", (core, base), namespace))?
-        .cast_into::<PyType>()?;
-    own_methods(&class)?;
+    let doc = "Timeout(when)\n--\n\nCancels a block that takes too long (asyncio: Timeouts); subclass of asyncio.Timeout.";
+    let class = public_class(py, "Timeout", &[&core, &base], doc)?;
     TIMEOUT.set_public(&class)?;
     module.add("Timeout", class)?;
     add_fast_function(

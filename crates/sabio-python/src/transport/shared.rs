@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use pyo3::exceptions::{PyOSError, PyResourceWarning};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType, PyWeakrefReference};
+use pyo3::types::{PyString, PyType, PyWeakrefReference};
 use sabio_reactor::Interest;
 use sabio_reactor::socket::Address;
 use sabio_sync::oneshot::Sender;
@@ -18,7 +18,8 @@ use super::{Source, close};
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready, errors};
 use crate::ffi::{
-    Class, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit, own_methods,
+    Class, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit,
+    public_class as class_for_users,
 };
 use crate::handle::call_in_context;
 use crate::interpreter::interpreter;
@@ -267,14 +268,7 @@ pub(crate) fn public_class<'py>(
     doc: &str,
 ) -> PyResult<Bound<'py, PyType>> {
     let py = module.py();
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item("__doc__", doc)?;
-    let class = py
-        .get_type::<PyType>()
-        .call1((name, (core,), namespace))?
-        .cast_into::<PyType>()?;
-    own_methods(&class)?;
+    let class = class_for_users(py, name, &[core], doc)?;
     module.add(name, &class)?;
     Ok(class)
 }

@@ -20,7 +20,7 @@ use super::sock::{Until, check, wait};
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
 use crate::coroutine::{create, create_with};
-use crate::ffi::{Args, Global, IntoObj, MethodTable, Obj, Ref, Signature, call_method};
+use crate::ffi::{Args, Global, IntoObj, MethodTable, Obj, Ref, Signature, call_method, raising};
 use crate::names::names;
 use crate::transport::{FileSender, Stream};
 
@@ -131,7 +131,7 @@ pub(super) fn not_available(py: Python<'_>, message: &str) -> PyErr {
         class.call1((message,))
     });
     match made {
-        Ok(error) => PyErr::from_value(error),
+        Ok(error) => raising(error),
         Err(error) => error,
     }
 }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::PyType;
 use sabio_reactor::Interest;
 use sabio_reactor::socket::Address;
 
@@ -25,7 +25,9 @@ use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::stream::Parts;
 use super::{Source, close, extra, flow};
 use crate::event_loop::{Loop, Ready};
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Visit};
+use crate::ffi::{
+    Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Visit, public_class,
+};
 use crate::os_error::os_error;
 
 pub(crate) use receive::{Batches, ready};
@@ -317,16 +319,10 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .finalizer(finalize::<Datagram>)
         .repr(describe::<Datagram>)
         .build(py, &Base::Slots(base))?;
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item(
-        "__doc__",
-        "Datagrams over a socket (asyncio: Transports), written in Rust. Made by the event loop.",
-    )?;
-    let name = PyString::new(py, "DatagramSocketTransport");
+    let doc = "Datagrams over a socket (asyncio: Transports), written in Rust. Made by the event loop.";
+    let name = "DatagramSocketTransport";
     // As with asyncio's, `isinstance(transport, asyncio.Transport)` holds for every transport of a socket.
-    let bases = (core, asyncio.getattr("Transport")?);
-    let class = py.get_type::<PyType>().call1((&name, bases, namespace))?;
+    let class = public_class(py, name, &[&core, &asyncio.getattr("Transport")?], doc)?;
     CLASS.set(py, Obj::from(&class));
     module.add(name, class)
 }

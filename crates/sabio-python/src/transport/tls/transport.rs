@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use pyo3::exceptions::{PyNotImplementedError, PyResourceWarning};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::{PyString, PyType};
 
 use super::engine::Engine;
 use super::lower::Lower;
@@ -20,7 +20,7 @@ use crate::asyncio::asyncio;
 use crate::event_loop::Loop;
 use crate::ffi::{
     Base, BoundFunction, Class, ClassBuilder, ClassCell, FunctionDef, FunctionDefinition, Global,
-    MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit,
+    MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_method, context_enter, context_exit, public_class,
 };
 use crate::interpreter::interpreter;
 use crate::names::{Name, names};
@@ -440,19 +440,12 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .finalizer(finalize)
         .repr(repr)
         .build(py, &Base::Slots(base))?;
-    let namespace = PyDict::new(py);
-    namespace.set_item("__module__", "sabio")?;
-    namespace.set_item(
-        "__doc__",
-        "A TLS connection (asyncio: Transports), written in Rust. Made by the event loop.",
-    )?;
+    let doc = "A TLS connection (asyncio: Transports), written in Rust. Made by the event loop.";
+    let class = public_class(py, "SSLTransport", &[&core], doc)?;
     // Other event loops and libraries ask for these before they build on a transport.
-    namespace.set_item("_start_tls_compatible", true)?;
+    class.setattr("_start_tls_compatible", true)?;
     let modes = py.import("asyncio.constants")?.getattr("_SendfileMode")?;
-    namespace.set_item("_sendfile_compatible", modes.getattr("FALLBACK")?)?;
-    let class = py
-        .get_type::<PyType>()
-        .call1(("SSLTransport", (core,), namespace))?;
+    class.setattr("_sendfile_compatible", modes.getattr("FALLBACK")?)?;
     CLASS.set(py, Obj::from(&class));
     module.add("SSLTransport", class)
 }
