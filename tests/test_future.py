@@ -423,3 +423,23 @@ async def test_wrap_future_follows_a_concurrent_future():
     outer.cancel()
     await turns(2)
     assert other.cancelled()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_an_exception_that_is_none_is_refused_and_changes_nothing(waits):
+    future = asyncio.get_running_loop().create_future()
+
+    async def wait():
+        return await future
+
+    task = asyncio.create_task(wait())
+    if waits:
+        await asyncio.sleep(0)
+    for wrong in (5, "text", object):
+        with pytest.raises(TypeError, match="invalid exception object"):
+            future.set_exception(wrong)
+        assert not future.done()
+    await asyncio.sleep(0)
+    assert not task.done()
+    future.set_result("right")
+    assert await task == "right"

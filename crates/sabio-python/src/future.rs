@@ -151,7 +151,9 @@ pub(crate) fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> 
             }
             Ok(())
         }
-        Err(error) => {
+        Err(raised) => {
+            // Nothing is called while an exception is set.
+            let error = PyErr::from(raised);
             if let Some(notified) = notified {
                 if slf.bind(py).call_method0("done")?.is_truthy()? {
                     slf.core.state.set(State::Finished);
@@ -161,7 +163,7 @@ pub(crate) fn set_exception(slf: &Ref<Future>, exception: &Bound<'_, PyAny>) -> 
                     slf.core.waiter.set(notified.waiter);
                 }
             }
-            Err(error.into())
+            Err(error)
         }
     }
 }
