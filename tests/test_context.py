@@ -228,3 +228,38 @@ async def test_connections_of_a_server_do_not_share_a_context():
     await server.wait_closed()
     assert variable.get() == "unset"
     assert seen == ["unset"] * 3
+
+
+def test_a_task_whose_context_can_not_be_entered_disturbs_no_other(loop, reports):
+    context = contextvars.copy_context()
+    done = []
+
+    async def never():
+        raise AssertionError("not reached")
+
+    async def main():
+        stuck = asyncio.create_task(never(), context=context)
+        await turns(1)
+        asyncio.get_running_loop().call_soon(lambda: done.append(asyncio.current_task()))
+        await turns(2)
+        done.append(await asyncio.create_task(asyncio.sleep(0.001, "slept")))
+        return stuck
+
+    stuck = context.run(loop.run_until_complete, main())
+    assert done == [None, "slept"]
+    assert not stuck.done()
+    stuck.get_coro().close()
+    del stuck
+    errors = reports.take_exceptions()
+    assert [str(error) for error in errors if "is already entered" not in str(error)] == []
+    assert errors
+
+
+@pytest.mark.asyncio_lacks("notices it in the first step of the task, which never ends", "<3.15", run=False)
+async def test_a_context_that_is_none_is_refused():
+    coroutine = asyncio.sleep(0)
+    with pytest.raises(TypeError, match=r"a contextvars\.Context was expected, got int"):
+        await asyncio.create_task(coroutine, context=1)
+    with pytest.raises(TypeError, match=r"a contextvars\.Context was expected, got int"):
+        asyncio.get_running_loop().create_task(coroutine, context=1)
+    coroutine.close()

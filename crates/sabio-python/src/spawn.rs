@@ -4,13 +4,14 @@
 //! Called by `loop.create_task()`, task factories and the constructor of `sabio.Task`. Invariant: the two ways cannot be
 //! told apart afterwards.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::asyncio::asyncio;
 use crate::coroutine::Coroutine;
 use crate::event_loop::{FirstStep, Loop};
-use crate::ffi::{Obj, Ref, context_copy_current, is_coroutine_exact};
+use crate::ffi::{Obj, Ref, context_copy_current, is_context, is_coroutine_exact};
 use crate::image::{self, TaskImage};
 use crate::names::names;
 use crate::step;
@@ -25,6 +26,15 @@ pub(crate) struct Spawn {
 }
 
 impl Spawn {
+    /// TypeError if the context is none: it would be noticed by each step of the task, and by nobody who could help.
+    #[inline]
+    fn check_context(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.context {
+            Some(context) if !is_context(context.bind(py)) => Err(no_context(context.bind(py))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the initialiser of the base would take all this as it is: no conversion, no test of an unknown class.
     #[inline]
     fn is_plain(&self, py: Python<'_>) -> bool {
@@ -37,7 +47,15 @@ impl Spawn {
     }
 }
 
-/// A new task of this loop. TypeError if `coro` is no coroutine.
+#[cold]
+fn no_context(object: &Bound<'_, PyAny>) -> PyErr {
+    match object.get_type().name() {
+        Ok(name) => PyTypeError::new_err(format!("a contextvars.Context was expected, got {name}")),
+        Err(error) => error,
+    }
+}
+
+/// A new task of this loop. TypeError if `coro` is no coroutine, or the context no context.
 pub(crate) fn spawn(py: Python<'_>, event_loop: &Ref<Loop>, spawn: Spawn) -> PyResult<Ref<Task>> {
     // Before there is a task: one that cannot be scheduled would never end.
     event_loop.make_room()?;
@@ -61,6 +79,7 @@ fn spawn_from_image(
     image: &TaskImage,
     spawn: Spawn,
 ) -> PyResult<Ref<Task>> {
+    spawn.check_context(py)?;
     let context = match spawn.context {
         Some(context) => context,
         None => context_copy_current(py)?,
@@ -74,6 +93,7 @@ fn spawn_from_image(
 /// Runs the base's initialiser, without the step that it schedules, and puts the first native step on the ready
 /// queue, or takes it at once.
 pub(crate) fn adopt(py: Python<'_>, task: &Ref<Task>, event_loop: &Ref<Loop>, spawn: Spawn) -> PyResult<()> {
+    spawn.check_context(py)?;
     let Spawn {
         coro,
         context,

@@ -10,11 +10,11 @@ use pyo3::prelude::*;
 use crate::asyncio::asyncio;
 use crate::event_loop::errors::exit_or_report;
 use crate::event_loop::{Loop, Ready};
-use crate::ffi::Outcome;
 use crate::ffi::{
     BaseKind, BoundFunction, Obj, Ref, Sent, Stage, base_kind, call_method, context_enter, context_exit,
     is_cancelled_error,
 };
+use crate::ffi::{Outcome, Raised};
 use crate::ffi::{send_none, with_current};
 use crate::future::{Future, add_callback};
 use crate::future_core::{FutureLike, State, native_core};
@@ -178,10 +178,24 @@ fn switch(
     asyncio(py)?
         .registry
         .switch(py, event_loop.as_obj(), old, task.as_obj())?;
-    match task.context() {
-        Some(context) => context_enter(py, context),
-        None => Ok(()),
+    if let Some(context) = task.context()
+        && let Err(raised) = context_enter(py, context)
+    {
+        return Err(not_entered(py, event_loop, task, raised.into()));
     }
+    Ok(())
+}
+
+/// The task's context could not be entered: no task is current afterwards for asyncio, as for us.
+#[cold]
+fn not_entered(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, error: PyErr) -> Raised {
+    let left = asyncio(py).and_then(|asyncio| {
+        let registry = &asyncio.registry;
+        registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), None)
+    });
+    // What failed first is what is told.
+    drop(left);
+    error.into()
 }
 
 /// Leaves the task that was stepped last, if any is still current: no task is current afterwards. To be called before

@@ -4,6 +4,7 @@
 //! The thread that ends the work puts a job on the ready queue, which copies the outcome. A future that is cancelled
 //! takes the work with it, if that has not begun. Called by `run_in_executor`.
 
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 
 use super::{Loop, Ready, errors};
@@ -67,6 +68,7 @@ fn copy_outcome(py: Python<'_>, work: &Obj, future: &Ref<Future>) -> PyResult<()
             // The exceptions of `concurrent.futures` have counterparts in asyncio.
             let futures = asyncio(py)?.futures.bind(py);
             let exception = futures.call_method1("_convert_future_exc", (exception.bind(py),))?;
+            let exception = raisable(&exception)?;
             future.bind(py).call_method1("set_exception", (exception,))?;
         }
         Err(error) => {
@@ -80,6 +82,20 @@ fn copy_outcome(py: Python<'_>, work: &Obj, future: &Ref<Future>) -> PyResult<()
         }
     }
     Ok(())
+}
+
+/// StopIteration can not be the exception of a future: from 3.12 on futures take a RuntimeError for it, before they
+/// refused it, and whoever waited for the work would have waited for ever.
+fn raisable<'py>(exception: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if cfg!(Py_3_12) || !exception.is_instance_of::<PyStopIteration>() {
+        return Ok(exception.clone());
+    }
+    let message = "StopIteration interacts badly with generators and cannot be raised into a Future";
+    let error = PyRuntimeError::new_err(message).into_value(exception.py());
+    let error = error.into_bound(exception.py()).into_any();
+    error.setattr("__cause__", exception)?;
+    error.setattr("__context__", exception)?;
+    Ok(error)
 }
 
 /// The future was cancelled: so is the work, in the next turn.
