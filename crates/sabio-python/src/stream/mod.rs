@@ -13,6 +13,7 @@
 //! state behind it; the coroutine itself owns the object and shows it to the garbage collector.
 
 mod buffer;
+mod closing;
 mod connected;
 mod errors;
 mod flow;

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 
+use super::closing::Closing;
 use super::connected;
 use super::flow::Flow;
 use super::parameters::{self, event_loop, is_debug};
@@ -22,7 +23,6 @@ use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Visit, call_method,
 };
 use crate::names::names;
-use crate::outcome;
 
 /// The data of a protocol.
 #[derive(Default)]
@@ -38,8 +38,8 @@ pub(crate) struct StreamReaderProtocol {
     transport: ObjCell,
     client_connected_cb: ObjCell,
     task: ObjCell,
-    /// The future that is done when the connection is lost, once somebody has asked for it.
-    closed: ObjCell,
+    /// The future that is done when the connection is lost.
+    closed: Closing,
     over_ssl: Cell<bool>,
     source_traceback: ObjCell,
 }
@@ -64,7 +64,7 @@ impl Class for StreamReaderProtocol {
             &self.transport,
             &self.client_connected_cb,
             &self.task,
-            &self.closed,
+            self.closed.slot(),
             &self.source_traceback,
         ] {
             visit.slot(slot);
@@ -79,7 +79,7 @@ impl Class for StreamReaderProtocol {
             &self.transport,
             &self.client_connected_cb,
             &self.task,
-            &self.closed,
+            self.closed.slot(),
         ] {
             slot.set(None);
         }
@@ -240,9 +240,7 @@ fn connection_lost(slf: &Ref<StreamReaderProtocol>, exception: &Bound<'_, PyAny>
             None => feed_eof(py, &reader)?,
         }
     }
-    if let Some(closed) = slf.closed.get() {
-        end(py, &closed, exception.as_ref())?;
-    }
+    slf.closed.end(py, exception.as_ref())?;
     slf.flow.lose(exception);
     *slf.state.borrow_mut() = Weak::new();
     for slot in [&slf.reader, &slf.task, &slf.transport] {
@@ -251,34 +249,10 @@ fn connection_lost(slf: &Ref<StreamReaderProtocol>, exception: &Bound<'_, PyAny>
     Ok(())
 }
 
-/// Ends the future that says that the connection is lost.
-pub(super) fn end(py: Python<'_>, closed: &Obj, exception: Option<&Obj>) -> PyResult<()> {
-    if outcome::is_done(py, closed)? {
-        return Ok(());
-    }
-    let names = names(py)?;
-    match exception {
-        None => call_method(py, closed, &names.set_result, &[&Obj::none(py)])?,
-        Some(exception) => {
-            call_method(py, closed, &names.set_exception, &[exception])?;
-            // Nobody has to wait for the end: an exception that nobody asks for is no mistake.
-            call_method(py, closed, &names.exception, &[])?
-        }
-    };
-    Ok(())
-}
-
 /// `_closed`.
 fn closed(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<Obj> {
-    if let Some(closed) = slf.closed.get() {
-        return Ok(closed);
-    }
-    let closed = call_method(py, &slf.event_loop(py), &names(py)?.create_future, &[])?;
-    if slf.flow.is_lost() {
-        end(py, &closed, slf.flow.exception().as_ref())?;
-    }
-    slf.closed.set(Some(closed.clone()));
-    Ok(closed)
+    let lost = slf.flow.is_lost().then(|| slf.flow.exception());
+    slf.closed.future(py, &slf.event_loop(py), lost)
 }
 
 fn data_received(slf: &Ref<StreamReaderProtocol>, data: &Bound<'_, PyAny>) -> PyResult<()> {

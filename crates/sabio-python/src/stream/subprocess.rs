@@ -9,9 +9,10 @@ use std::rc::{Rc, Weak};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
+use super::closing::Closing;
 use super::flow::Flow;
 use super::parameters;
-use super::protocol::{drain_helper_of, end, feed_eof, set_exception};
+use super::protocol::{drain_helper_of, feed_eof, set_exception};
 use super::reader::Reader;
 use super::stream_reader::StreamReader;
 use super::writer::StreamWriter;
@@ -39,8 +40,8 @@ pub(crate) struct SubprocessStreamProtocol {
     /// How the standard input was lost, once it was.
     stdin_lost: Cell<bool>,
     stdin_exception: ObjCell,
-    /// The future that is done then, once somebody has asked for it.
-    stdin_closed: ObjCell,
+    /// The future that is done then.
+    stdin_closed: Closing,
 }
 
 static PROTOCOL: ClassCell = ClassCell::new();
@@ -78,7 +79,7 @@ impl SubprocessStreamProtocol {
             &self.event_loop,
             &self.transport,
             &self.stdin_exception,
-            &self.stdin_closed,
+            self.stdin_closed.slot(),
         ];
         own.into_iter().chain(&self.streams)
     }
@@ -221,10 +222,7 @@ fn stdin_lost(slf: &Ref<SubprocessStreamProtocol>, py: Python<'_>, exception: Op
     slf.flow.lose(exception.cloned());
     slf.stdin_lost.set(true);
     slf.stdin_exception.set(exception.cloned());
-    match slf.stdin_closed.get() {
-        Some(closed) => end(py, &closed, exception),
-        None => Ok(()),
-    }
+    slf.stdin_closed.end(py, exception)
 }
 
 fn process_exited(slf: &Ref<SubprocessStreamProtocol>, py: Python<'_>) -> PyResult<()> {
@@ -253,15 +251,8 @@ fn connection_lost(slf: &Ref<SubprocessStreamProtocol>, exception: &Bound<'_, Py
 
 /// `_stdin_closed`: a future.
 fn stdin_closed(slf: &Ref<SubprocessStreamProtocol>, py: Python<'_>) -> PyResult<Obj> {
-    if let Some(closed) = slf.stdin_closed.get() {
-        return Ok(closed);
-    }
-    let closed = call_method(py, &slf.event_loop(py), &names(py)?.create_future, &[])?;
-    if slf.stdin_lost.get() {
-        end(py, &closed, slf.stdin_exception.get().as_ref())?;
-    }
-    slf.stdin_closed.set(Some(closed.clone()));
-    Ok(closed)
+    let lost = slf.stdin_lost.get().then(|| slf.stdin_exception.get());
+    slf.stdin_closed.future(py, &slf.event_loop(py), lost)
 }
 
 fn close_waiter(slf: &Ref<SubprocessStreamProtocol>, stream: &Bound<'_, PyAny>) -> PyResult<Option<Obj>> {
