@@ -378,3 +378,22 @@ async def test_items_that_come_back_while_they_are_let_go(world):
     await queue.get()
     queue._init(0)
     assert len(log) == 2
+
+
+async def test_items_that_are_taken_out_by_hand_make_room(world):
+    class Clearable(world.Queue):
+        def clear(self):
+            self._queue.clear()
+            while self._putters:
+                before = len(self._putters)
+                self._wakeup_next(self._putters)
+                if len(self._putters) == before:
+                    break
+
+    queue = Clearable(1)
+    await queue.put("old")
+    putter = asyncio.create_task(queue.put("new"))
+    await turns(2)
+    queue.clear()
+    await asyncio.wait_for(putter, 10)
+    assert queue.get_nowait() == "new"

@@ -77,7 +77,7 @@ async def test_bad_separators(streams):
     several_separators(streams)
     reader = streams.StreamReader()
     reader.feed_data(b"data")
-    for wrong in (b"", (b"x", b"")):
+    for wrong in (b"", "", (b"x", b"")):
         with pytest.raises(ValueError, match="Separator should be at least one-byte string"):
             await reader.readuntil(wrong)
     for wrong in ("text", 5, None):

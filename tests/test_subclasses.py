@@ -1,5 +1,6 @@
 """Classes of users on top of the native ones may have other parameters, as on top of asyncio's."""
 
+import abc
 import asyncio
 from types import MethodDescriptorType
 
@@ -129,3 +130,19 @@ async def test_a_condition_is_held_by_its_own_methods(sabio):
         assert own.locked()
     assert own.calls == ["acquire", "release"]
     assert not own.locked()
+
+
+@pytest.mark.parametrize("name", [name for name in ARGUMENTS if name != "Future"])
+async def test_abstract_methods_have_to_be_implemented(module, name):
+    class Abstract(getattr(module, name), abc.ABC):
+        @abc.abstractmethod
+        def missing(self): ...
+
+    with pytest.raises(TypeError, match=r"[Cc]an't instantiate abstract class Abstract"):
+        Abstract(*ARGUMENTS[name])
+
+    class Whole(Abstract):
+        def missing(self):
+            return "there"
+
+    assert Whole(*ARGUMENTS[name]).missing() == "there"

@@ -10,6 +10,7 @@ mod asyncio;
 mod awaiter;
 mod begun;
 mod combinators;
+mod copying;
 mod coroutine;
 mod event_loop;
 mod ffi;

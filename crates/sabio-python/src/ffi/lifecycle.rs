@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::Ordering;
 
+use pyo3::PyTypeInfo;
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -30,10 +31,37 @@ where
             let args = Bound::from_borrowed_ptr(py, args).cast_into_unchecked::<PyTuple>();
             let kwargs =
                 Bound::from_borrowed_ptr_or_opt(py, kwargs).map(|k| k.cast_into_unchecked::<PyDict>());
+            check_concrete(&class)?;
             let data = conjure::<F>()(&class, &args, kwargs.as_ref())?;
             Ok(allocate::<T>(py, class.as_type_ptr(), || data)?)
         }
     })
+}
+
+/// TypeError if methods of the class are abstract, which its metaclass leaves to the constructor of `object` to find.
+#[inline]
+fn check_concrete(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    let type_ptr = class.as_type_ptr();
+    // SAFETY: a live class, and the constructor of `object` is called as that of any class. Of an abstract class it
+    // makes no instance, which would be none of ours: it raises.
+    let refused = unsafe {
+        if py_ffi::PyType_GetFlags(type_ptr) & py_ffi::Py_TPFLAGS_IS_ABSTRACT == 0 {
+            return Ok(());
+        }
+        match PyAny::type_object(py)
+            .as_type_ptr()
+            .as_ref()
+            .and_then(|object| object.tp_new)
+        {
+            Some(new) => new(type_ptr, PyTuple::empty(py).as_ptr(), std::ptr::null_mut()).is_null(),
+            None => false,
+        }
+    };
+    if refused {
+        return Err(PyErr::fetch(py));
+    }
+    Ok(())
 }
 
 pub(super) unsafe extern "C" fn construct_derived<T: Class + Default>(

@@ -11,6 +11,7 @@ use super::async_with::finished;
 use super::{PublicClass, asyncio_error, describe, only_parameter, owner_as, whole_number};
 use crate::awaiter::Awaiter;
 use crate::begun::Begun;
+use crate::copying::{self, Copied};
 use crate::coroutine;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, ObjCell, Outcome, Ref, Visit,
@@ -83,7 +84,11 @@ fn initialize(
             slf.bind(args.py()).get_type().name()?
         )));
     };
-    let parties = usize::try_from(whole_number(&parties)?).unwrap_or(0);
+    set_parties(slf, &parties)
+}
+
+fn set_parties(slf: &Ref<Barrier>, parties: &Bound<'_, PyAny>) -> PyResult<()> {
+    let parties = usize::try_from(whole_number(parties)?).unwrap_or(0);
     if parties < 1 {
         return Err(PyValueError::new_err(TOO_FEW));
     }
@@ -92,6 +97,16 @@ fn initialize(
         .state
         .set(sabio_sync::Barrier::with_doomed(parties, is_doomed));
     Ok(())
+}
+
+impl Copied for Barrier {
+    const STATE: &'static [&'static str] = &["_parties", "_loop"];
+
+    fn is_in_use(&self) -> bool {
+        self.state
+            .get()
+            .is_some_and(|state| state.count() > 0 || state.state() != BarrierState::Filling)
+    }
 }
 
 fn begin_wait(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun> {
@@ -166,6 +181,7 @@ fn repr(slf: &Ref<Barrier>, py: Python<'_>) -> PyResult<Obj> {
 
 fn define(table: &mut MethodTable<Barrier>) {
     loop_binding::define(table);
+    copying::define(table);
     table
         .fast_noargs(
             c"wait",
@@ -189,6 +205,12 @@ fn define(table: &mut MethodTable<Barrier>) {
             |_slf, args: Args<'_, '_>| finished(args.py()),
         )
         .getter(c"parties", c"How many tasks it takes to get through.", |slf, _py| Ok(slf.state()?.parties()))
+        .attribute(
+            c"_parties",
+            c"As parties.",
+            |slf, _py| Ok(slf.state()?.parties()),
+            set_parties,
+        )
         .getter(c"n_waiting", c"How many tasks wait.", |slf, _py| Ok(slf.state()?.n_waiting()))
         .getter(c"broken", c"Whether the barrier is broken.", |slf, _py| {
             Ok(slf.state()?.state() == BarrierState::Broken)

@@ -16,6 +16,7 @@ use super::waited::enter;
 use super::{PublicClass, describe, only_parameter, owner_as, waiter, whole_number, with_waiters};
 use crate::awaiter::Awaiter;
 use crate::begun::{Begun, Wait};
+use crate::copying::{self, Copied};
 use crate::coroutine;
 use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, ObjCell, Outcome, Ref, Signature,
@@ -386,9 +387,18 @@ fn repr(slf: &Ref<Condition>, py: Python<'_>) -> PyResult<Obj> {
     describe(py, slf.as_obj(), &state)
 }
 
+impl Copied for Condition {
+    const STATE: &'static [&'static str] = &["_lock", "_loop"];
+
+    fn is_in_use(&self) -> bool {
+        self.state.waiters().inside() > 0
+    }
+}
+
 fn define(table: &mut MethodTable<Condition>) {
     loop_binding::define(table);
     async_with::define(table);
+    copying::define(table);
     table
         .fast_noargs(c"acquire", c"acquire($self, /)\n--\n\nWait until the lock is free and take it.", acquire)
         .method(
@@ -420,7 +430,15 @@ fn define(table: &mut MethodTable<Condition>) {
             c"notify_all($self, /)\n--\n\nWake all tasks that wait. RuntimeError if the lock is not locked.",
             notify_all,
         )
-        .getter(c"_lock", c"The lock.", |slf, _py| slf.lock())
+        .attribute(
+            c"_lock",
+            c"The lock.",
+            |slf, _py| slf.lock(),
+            |slf, value| {
+                slf.lock.set(Some(Obj::from(value)));
+                Ok(())
+            },
+        )
         .getter(c"_waiters", c"Who waits, at this moment.", |slf, py| waiter::list(py, slf.state.waiters()));
 }
 

@@ -7,6 +7,7 @@ use sabio_sync::Place;
 
 use super::waited::{Waited, give_true};
 use super::{PublicClass, describe, only_parameter, waiter, with_waiters};
+use crate::copying::{self, Copied};
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::waker::{is_doomed, visit_waker};
@@ -66,8 +67,17 @@ fn repr(slf: &Ref<Event>, py: Python<'_>) -> PyResult<Obj> {
     describe(py, slf.as_obj(), &state)
 }
 
+impl Copied for Event {
+    const STATE: &'static [&'static str] = &["_value", "_loop"];
+
+    fn is_in_use(&self) -> bool {
+        self.state.waiters().inside() > 0
+    }
+}
+
 fn define(table: &mut MethodTable<Event>) {
     loop_binding::define(table);
+    copying::define(table);
     table
         .fast_noargs(
             c"wait",
@@ -95,9 +105,19 @@ fn define(table: &mut MethodTable<Event>) {
             c"is_set($self, /)\n--\n\nWhether the event is set.",
             |slf, _py| Ok(slf.state.is_set()),
         )
-        .getter(c"_value", c"Whether the event is set.", |slf, _py| {
-            Ok(slf.state.is_set())
-        })
+        .attribute(
+            c"_value",
+            c"Whether the event is set.",
+            |slf, _py| Ok(slf.state.is_set()),
+            |slf, value| {
+                if value.is_truthy()? {
+                    slf.state.set();
+                } else {
+                    slf.state.clear();
+                }
+                Ok(())
+            },
+        )
         .getter(c"_waiters", c"Who waits, at this moment.", |slf, py| {
             waiter::list(py, slf.state.waiters())
         });

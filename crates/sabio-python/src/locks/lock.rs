@@ -10,6 +10,7 @@ use super::async_with::{self, Acquirable};
 use super::waited::{Waited, enter, give_true};
 use super::{PublicClass, describe, only_parameter, waiter, with_waiters};
 use crate::begun::Wait;
+use crate::copying::{self, Copied};
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::waker::{is_doomed, visit_waker};
@@ -134,9 +135,18 @@ fn repr(slf: &Ref<Lock>, py: Python<'_>) -> PyResult<Obj> {
     describe(py, slf.as_obj(), &state)
 }
 
+impl Copied for Lock {
+    const STATE: &'static [&'static str] = &["_locked", "_loop"];
+
+    fn is_in_use(&self) -> bool {
+        self.state.waiters().inside() > 0
+    }
+}
+
 fn define(table: &mut MethodTable<Lock>) {
     loop_binding::define(table);
     async_with::define(table);
+    copying::define(table);
     table
         .fast_noargs(
             c"acquire",
@@ -149,7 +159,19 @@ fn define(table: &mut MethodTable<Lock>) {
             |slf, _py| Lock::release(slf),
         )
         .fast_noargs(c"locked", c"locked($self, /)\n--\n\nWhether the lock is locked.", |slf, _py| Ok(slf.state.locked()))
-        .getter(c"_locked", c"Whether the lock is locked.", |slf, _py| Ok(slf.state.locked()))
+        .attribute(
+            c"_locked",
+            c"Whether the lock is locked.",
+            |slf, _py| Ok(slf.state.locked()),
+            |slf, value| {
+                match (value.is_truthy()?, slf.state.locked()) {
+                    (true, false) => drop(slf.state.try_acquire()),
+                    (false, true) => Lock::release(slf)?,
+                    (true, true) | (false, false) => {}
+                }
+                Ok(())
+            },
+        )
         .getter(c"_waiters", c"Who waits, at this moment.", |slf, py| waiter::list(py, slf.state.waiters()));
 }
 

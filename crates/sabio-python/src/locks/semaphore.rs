@@ -14,6 +14,7 @@ use super::async_with::{self, Acquirable};
 use super::waited::{Waited, enter, give_true};
 use super::{PublicClass, describe, only_parameter, waiter, whole_number, with_waiters};
 use crate::begun::Wait;
+use crate::copying::{self, Copied};
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, IntoObj, MethodTable, Obj, Ref, Visit};
 use crate::loop_binding::{self, LoopBinding, LoopBound};
 use crate::waker::{is_doomed, visit_waker};
@@ -143,9 +144,18 @@ fn repr(slf: &Ref<Semaphore>, py: Python<'_>) -> PyResult<Obj> {
     describe(py, slf.as_obj(), &state)
 }
 
+impl Copied for Semaphore {
+    const STATE: &'static [&'static str] = &["_value", "_bound_value", "_loop"];
+
+    fn is_in_use(&self) -> bool {
+        self.state.waiters().inside() > 0
+    }
+}
+
 fn define(table: &mut MethodTable<Semaphore>) {
     loop_binding::define(table);
     async_with::define(table);
+    copying::define(table);
     table
         .fast_noargs(
             c"acquire",

@@ -2,11 +2,12 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::{PyList, PyString, PyWeakrefReference};
 use sabio_sync::WaitQueue;
 
 use super::Queue;
 use super::items::deque;
+use crate::copying::{self, Copied};
 use crate::ffi::{MethodTable, Obj, Ref, call_method};
 use crate::names::names;
 use crate::waker::waker_owner;
@@ -60,13 +61,64 @@ fn waiting(py: Python<'_>, waiters: &WaitQueue) -> PyResult<Obj> {
     deque(py, &list)
 }
 
+impl Copied for Queue {
+    const STATE: &'static [&'static str] =
+        &["_maxsize", "_queue", "_unfinished_tasks", "_is_shutdown", "_loop"];
+
+    fn is_in_use(&self) -> bool {
+        let state = &self.state;
+        [state.getters(), state.putters(), state.joiners()]
+            .iter()
+            .any(|waiters| waiters.inside() > 0)
+    }
+
+    fn value<'py>(slf: &Ref<Queue>, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        match name {
+            "_queue" => Ok(slf.items().copied(py)?.into_bound(py)),
+            _ => slf.bind(py).getattr(name),
+        }
+    }
+
+    fn prepare(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<()> {
+        slf.items()
+            .set_itself(PyWeakrefReference::new(slf.bind(py))?.into_any().into());
+        slf.items().reset(py);
+        Ok(())
+    }
+}
+
+/// `_wakeup_next(waiters)`: wakes who has waited longest in the line that was looked at as `_getters` or `_putters`, and
+/// takes it out of what was looked at. Subclasses call it when they have changed the items by themselves.
+fn wakeup_next(slf: &Ref<Queue>, waiters: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = waiters.py();
+    if !waiters.is_truthy()? {
+        return Ok(());
+    }
+    let first = waiters.call_method0("popleft")?;
+    for line in [slf.state.getters(), slf.state.putters()] {
+        let shown = waiting(py, line)?;
+        if shown.bind(py).contains(&first)? {
+            // It looks for itself what there is for it, and stands in line again if there is nothing.
+            line.wake_one();
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 /// Adds the attributes to the class.
 pub(super) fn define(table: &mut MethodTable<Queue>) {
+    copying::define(table);
     table
         .noargs(
             c"_format",
             c"_format($self, /)\n--\n\nThe state, for repr() and str().",
             format_state,
+        )
+        .method(
+            c"_wakeup_next",
+            c"_wakeup_next($self, waiters, /)\n--\n\nWake the first of _getters or _putters.",
+            |slf, args| wakeup_next(slf, args.single("_wakeup_next", "waiters")?),
         )
         .getter(
             c"maxsize",
@@ -111,9 +163,17 @@ pub(super) fn define(table: &mut MethodTable<Queue>) {
                 Ok(())
             },
         )
-        .getter(c"_is_shutdown", c"Whether shutdown() was called.", |slf, _py| {
-            Ok(slf.state.is_shut_down())
-        })
+        .attribute(
+            c"_is_shutdown",
+            c"Whether shutdown() was called, which can not be taken back.",
+            |slf, _py| Ok(slf.state.is_shut_down()),
+            |slf, value| {
+                if value.is_truthy()? {
+                    slf.state.shutdown(false)?;
+                }
+                Ok(())
+            },
+        )
         .attribute(
             c"_loop",
             c"The loop on which somebody has waited, or None.",

@@ -156,6 +156,15 @@ impl Items {
         Ok(object)
     }
 
+    /// The items for a copy of the queue: the Python object that holds them, or one of the same items.
+    pub(super) fn copied(&self, py: Python<'_>) -> PyResult<Obj> {
+        let shown = self.shown(py)?;
+        match self.kind {
+            Kind::Fifo if self.object.is_none() => deque(py, shown.bind(py).cast()?),
+            Kind::Fifo | Kind::Lifo | Kind::Priority => Ok(shown),
+        }
+    }
+
     /// Puts a Python object in the place of the items.
     pub(super) fn set_object(&self, object: Obj) {
         self.plain.set(false);

@@ -113,7 +113,9 @@ fn readexactly(slf: &Ref<StreamReader>, args: Args<'_, '_>) -> PyResult<Obj> {
 fn separators(separator: &Bound<'_, PyAny>) -> PyResult<Separators> {
     let one = |separator: &Bound<'_, PyAny>| -> PyResult<Vec<u8>> {
         // In this order asyncio notices what is wrong.
-        separator.len()?;
+        if separator.len()? == 0 {
+            return Ok(Vec::new());
+        }
         match ReadBuffer::new(separator) {
             Ok(bytes) => Ok(bytes.as_slice().to_vec()),
             Err(_) => Err(not_a_separator(separator)),
