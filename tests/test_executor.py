@@ -242,7 +242,7 @@ def test_result_after_the_loop_is_closed_is_dropped(loop_factory):
         release.set()
 
 
-@pytest.mark.asyncio_lacks("waits for ever", "<3.12", run=False)
+@pytest.mark.asyncio_lacks("waits for ever", "<3.12.2", run=False)
 async def test_stop_iteration_of_a_thread_becomes_a_runtime_error():
     with pytest.raises(RuntimeError, match="StopIteration interacts badly") as caught:
         await asyncio.to_thread(next, iter([]))

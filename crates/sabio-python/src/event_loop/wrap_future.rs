@@ -84,10 +84,10 @@ fn copy_outcome(py: Python<'_>, work: &Obj, future: &Ref<Future>) -> PyResult<()
     Ok(())
 }
 
-/// StopIteration can not be the exception of a future: from 3.12 on futures take a RuntimeError for it, before they
+/// StopIteration can not be the exception of a future: from 3.12.2 on futures take a RuntimeError for it, before they
 /// refused it, and whoever waited for the work would have waited for ever.
 fn raisable<'py>(exception: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    if cfg!(Py_3_12) || !exception.is_instance_of::<PyStopIteration>() {
+    if !exception.is_instance_of::<PyStopIteration>() {
         return Ok(exception.clone());
     }
     let message = "StopIteration interacts badly with generators and cannot be raised into a Future";
