@@ -429,14 +429,16 @@ def test_names_that_asyncio_gives_when_asked_stay_what_they_are(sabio, name):
 
 
 def test_names_that_asyncio_gives_when_asked_can_be_replaced(installed, monkeypatch):
-    with monkeypatch.context() as patch, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         original = asyncio.DefaultEventLoopPolicy
-        patch.setattr(asyncio, "DefaultEventLoopPolicy", None)
-        assert asyncio.DefaultEventLoopPolicy is None
-    assert asyncio.DefaultEventLoopPolicy is original
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "DefaultEventLoopPolicy", None)
+            assert asyncio.DefaultEventLoopPolicy is None
+        assert asyncio.DefaultEventLoopPolicy is original
     if SINCE_3_14:
-        del asyncio.DefaultEventLoopPolicy
+        # Where it was not before: it came when it was put back.
+        vars(asyncio).pop("DefaultEventLoopPolicy", None)
 
 
 @pytest.mark.skipif(not SINCE_3_14, reason="no version before has a __getattr__ in asyncio")

@@ -102,7 +102,12 @@ BODIES = {
     "tasks": pytest.param(
         TASKS, marks=pytest.mark.asyncio_lacks("a task without a first step is left over", run=False)
     ),
-    "received data": RECEIVED,
+    "received data": pytest.param(
+        RECEIVED,
+        marks=pytest.mark.asyncio_lacks(
+            "a bytearray that cannot grow loses what it has", ">=3.15", run=False
+        ),
+    ),
 }
 
 
