@@ -31,7 +31,7 @@ def describe(names: Sequence[str]) -> dict[str, object]:
     interpreter = f"{platform.python_implementation()} {platform.python_version()}"
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     return {
-        "machine": f"{_processor()}, {cores} cores, {system}, {interpreter}",
+        "machine": f"{_processor()}, {cores} cores, {system}, {interpreter}, TCP by {_congestion_control()}",
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
         "others_used": round(busy, 3),
         "loops": {name: loops.version(name) for name in names},
@@ -51,6 +51,11 @@ def busy_share(seconds: float) -> float:
 def _times() -> list[int]:
     line = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
     return [int(field) for field in line.split()[1:9]]
+
+
+def _congestion_control() -> str:
+    """What paces data over TCP: rows with much data depend on it, on loopback too."""
+    return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text(encoding="ascii").strip()
 
 
 def _processor() -> str:

@@ -40,7 +40,7 @@ def figures_page(about: Mapping[str, Any], questions: Mapping[str, Sequence[Outc
     """All tables of a run, under a line that says where and when they were taken."""
     versions = ", ".join(f"{name} {version}" for name, version in about["loops"].items())
     parts = [
-        f"Taken {about['taken'][:10]} on {about['machine']}; {versions}.",
+        f"Taken {about['taken'][:10]}, rounds: {about['rounds']}, on {about['machine']}; {versions}.",
         f"![Every row: how many times better than asyncio each loop is]({PICTURE})",
     ]
     for title, outcomes in questions.items():

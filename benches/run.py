@@ -88,7 +88,8 @@ def main() -> None:
         print("\n" + "\n\n".join([title, *report.tables(measured)]))
     if not any(cell.median for rows in outcomes.values() for row in rows for cell in row.cells.values()):
         sys.exit("there is no figure to write")
-    figures = report.record(about | {"quick": given.quick}, outcomes)
+    about |= {"quick": given.quick, "rounds": rounds}
+    figures = report.record(about, outcomes)
     report.write_json(output / "benchmarks.json", figures)
     picture.draw(figures, output / report.PICTURE)
     if (output / PAGE).exists():
