@@ -2,9 +2,9 @@
 
 Two checks run at a time; the order is from what others wait for to what nothing waits for. All checks are run even
 if one fails, except that nothing is tested on an interpreter for which the build failed. Tests that measure how late
-something happens (marker `alone`) run at the end, with nothing beside them, and so does the very last check: the
-Python suite on the default interpreter with the release build. Its closing line is the last one of a good run. Exits
-with 1 if anything failed.
+something happens (marker `alone`) run at the end, with nothing beside them, and then what failed beside another check
+and may do better alone (`jobs.py`). What the Python suite on the default interpreter with the release build prints is
+kept for the end: its closing line is the last one of a good run. Exits with 1 if anything failed.
 
 Which interpreter gets what: the default one everything, with the release build and once more with a build that
 checks arithmetic and assertions; the oldest and the newest the whole suite; those between them the suite without the
@@ -16,9 +16,12 @@ spend minutes on linking.
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import interpreters
@@ -30,6 +33,9 @@ from layers import PURE_CRATES
 LOOM_MAX_PREEMPTIONS = "4"
 #: Seconds after which a check is taken to hang; each takes less than a quarter of it on two slow cores.
 LIMIT = 480.0
+
+#: More failed tests than these are no matter of a busy machine.
+FEW = 5
 
 CLIPPY = "cargo clippy"
 TEST = "cargo test"
@@ -60,7 +66,7 @@ def rust_checks(interpreter: Interpreter) -> list[Check]:
         Check("the crates below the binding know no Python", layers, LIMIT, env),
         Check(CLIPPY, (*clippy, "--", "-D", "warnings"), LIMIT, env),
         # Both lock the target directory: side by side, one would only wait for the other.
-        Check(TEST, tests, LIMIT, env, after=[CLIPPY]),
+        Check(TEST, tests, LIMIT, env, after=[CLIPPY], again=lambda: tests),
         Check("loom: the interleavings of what threads share", loom, LIMIT, loom_env),
     ]
 
@@ -100,7 +106,21 @@ def pytest(environment: Environment, which: str, *options: str) -> Check:
     """The Python suite in one environment, or the part of it that `which` names and `options` choose."""
     version, profile = environment.interpreter.version, environment.profile
     name = f"pytest on CPython {version}, {profile} build{which}"
-    return in_environment(environment, name, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options)
+    failed = target_directory() / "failed" / f"{name}.json"
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+
+    def again() -> list[str | Path] | None:
+        """The tests that failed, which the run has written down, if they are few."""
+        try:
+            tests: list[str] = json.loads(failed.read_text())
+        except (OSError, ValueError):
+            return None
+        loops = [part for option, part in itertools.pairwise(options) if option == "--loops"]
+        few = 0 < len(tests) <= FEW
+        return [environment.python, *command, *(f"--loops={name}" for name in loops), *tests] if few else None
+
+    check = in_environment(environment, name, *command, f"--write-failed={failed}", *options)
+    return replace(check, again=again)
 
 
 #: What a test does on asyncio is told by the same test on the oldest and the newest version.
@@ -145,9 +165,9 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
     builds = [build(release, ["run", "cluster", "test", "lint"]), build(checked, ["run", "test"])]
     tests: list[list[Check]] = [
         [*python_checks(release), *conformance(release), *conformance_installed(release)],
-        [suite(checked, *ON_SABIO_ALONE)],
+        [suite(checked, *ON_SABIO_ALONE), replace(suite(release), last=True)],
     ]
-    alone = [lateness(checked)]
+    alone = [lateness(checked), lateness(release)]
     for version, interpreter in found.items():
         if version == default.version:
             continue
@@ -198,14 +218,15 @@ def main() -> None:
     together, alone = plan(found, default)
     jobs.run(together)
     jobs.run(alone, at_once=1)
-    before_last = len(jobs.results)
+    jobs.run_again()
     jobs.print()
     announce_missing(found, [version for version in found if not found[version].has_suite])
-    if jobs.results[build(Environment(default), ()).name].passed:
-        jobs.run_in_the_open(pytest(Environment(default), ""))
     if jobs.failed:
-        print(f"\n!! FAILED ({len(jobs.failed)} of {before_last + 1}):", *jobs.failed, sep="\n   ")
+        print(f"\n!! FAILED ({len(jobs.failed)} of {len(jobs.results)}):", *jobs.failed, sep="\n   ")
         sys.exit(1)
+    if jobs.unsteady:
+        print("\n!! UNSTEADY, see above:", *jobs.unsteady, sep="\n   ", flush=True)
+    jobs.print_last()
 
 
 if __name__ == "__main__":

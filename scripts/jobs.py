@@ -4,6 +4,11 @@ Most checks wait for something most of the time, a test for its timers or a link
 time use a machine of two cores far better than one after the other. What a check prints is collected and printed in
 one piece when it ends.
 
+A machine that is busy with something else can make a test fail whose limits are meant well. As with CPython's own
+runner of tests, a check that can name what failed in it gets a second chance once nothing runs beside it: if that
+passes several times on end, the check counts as passed, and is called unsteady. Death by a signal, a hang and many
+failures get no such chance.
+
 Invariant: a check that has not ended within its limit is killed with all its descendants and counts as failed; when
 the run itself is interrupted, nothing that it started lives on.
 
@@ -19,16 +24,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
 LINE = "=" * 100
 AT_ONCE = 2
 POLL_SECONDS = 0.05
+#: How often on end a second chance must pass.
+CHANCES = 3
+#: What pytest and cargo exit with when a test has failed, and not they themselves.
+FAILURES = (1, 101)
 
 PASSED = "ok"
+UNSTEADY = "UNSTEADY"
 FAILED = "FAILED"
 LEFT_OUT = "not run"
 
@@ -45,6 +55,10 @@ class Check:
     after: Collection[str] = ()
     #: Checks that must have passed; if one has not, this one is left out.
     needs: Collection[str] = ()
+    #: After an exit code of FAILURES, the command for what failed; None if there is no telling, or too much of it.
+    again: Callable[[], Sequence[str | Path] | None] | None = None
+    #: Whether what it prints is kept for the very end.
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,17 +68,19 @@ class Result:
     status: str
     seconds: float = 0.0
     processor: float = 0.0
+    #: What the command exited with; negative for a signal.
+    code: int = 0
 
     @property
     def passed(self) -> bool:
-        """Whether it was run and all was well."""
-        return self.status == PASSED
+        """Whether it was run and all was well, at the first or at the second chance."""
+        return self.status in (PASSED, UNSTEADY)
 
 
 class _Running:
     """A check whose command is running, in a session of its own."""
 
-    def __init__(self, check: Check, output: IO[bytes] | None) -> None:
+    def __init__(self, check: Check, output: IO[bytes]) -> None:
         self.check = check
         self.output = output
         self.began = time.monotonic()
@@ -72,7 +88,7 @@ class _Running:
             [str(part) for part in check.command],
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=None if output is None else subprocess.STDOUT,
+            stderr=subprocess.STDOUT,
             env=dict(check.environment),
             start_new_session=True,
         )
@@ -92,7 +108,9 @@ class _Running:
         # Popen must not wait for a process that is gone and whose number may be somebody else's.
         self.process.returncode = os.waitstatus_to_exitcode(status)
         passed = self.process.returncode == 0 and not late
-        return Result(PASSED if passed else FAILED, self.seconds, usage.ru_utime + usage.ru_stime)
+        outcome = PASSED if passed else FAILED
+        processor = usage.ru_utime + usage.ru_stime
+        return Result(outcome, self.seconds, processor, -signal.SIGKILL if late else self.process.returncode)
 
     def kill(self) -> None:
         """Kills the command and what it has started, also what has made sessions of its own."""
@@ -125,12 +143,19 @@ class Jobs:
     def __init__(self) -> None:
         """Starts with nothing run."""
         self.results: dict[str, Result] = {}
+        self._second_chances: list[tuple[Check, Sequence[str | Path]]] = []
+        self._last: list[tuple[str, str]] = []
         self._began = time.monotonic()
 
     @property
     def failed(self) -> list[str]:
         """The names of the checks that did not pass; those left out are not among them."""
         return [name for name, result in self.results.items() if result.status == FAILED]
+
+    @property
+    def unsteady(self) -> list[str]:
+        """The names of the checks that needed their second chance."""
+        return [name for name, result in self.results.items() if result.status == UNSTEADY]
 
     def run(self, checks: Sequence[Check], at_once: int = AT_ONCE) -> None:
         """Runs checks, at most `at_once` at a time; of those that can start, the one named first does."""
@@ -151,17 +176,28 @@ class Jobs:
             for job in running:
                 job.kill()
 
-    def run_in_the_open(self, check: Check) -> None:
-        """Runs one check with nothing beside it, its output going where ours goes."""
-        print(f"\n{LINE}\n== {check.name}\n", flush=True)
-        job = _Running(check, None)
-        try:
-            while not (result := job.poll()):
-                time.sleep(POLL_SECONDS)
-        except BaseException:
-            job.kill()
-            raise
-        self._end(job, result)
+    def run_again(self) -> None:
+        """Gives what failed its second chance, with nothing beside it."""
+        for check, command in self._second_chances:
+            first = self.results[check.name]
+            names = [f"{check.name}, again ({count} of {CHANCES})" for count in range(1, CHANCES + 1)]
+            for name in names:
+                chance = replace(check, name=name, command=command, again=None, last=False, after=())
+                self.run([chance], at_once=1)
+                if not self.results[name].passed:
+                    break
+            else:
+                print(f"\n!! UNSTEADY: {check.name}: what failed in it passes when nothing runs beside it")
+                self.results[check.name] = replace(first, status=UNSTEADY)
+            for name in names:
+                self.results.pop(name, None)
+        self._second_chances.clear()
+
+    def print_last(self) -> None:
+        """Prints what was kept for the end."""
+        for name, text in self._last:
+            self._print_output(name, text)
+        self._last.clear()
 
     def _next(self, waiting: list[Check]) -> Check | None:
         """Takes the first check that can be run out of those that wait; drops those that cannot be any more."""
@@ -175,18 +211,25 @@ class Jobs:
         return None
 
     def _end(self, job: _Running, result: Result) -> None:
-        name = job.check.name
-        self.results[name] = result
-        if job.output is not None:
-            with job.output as output:
-                output.seek(0)
-                text = output.read().decode("utf-8", "replace")
-            print(f"\n{LINE}\n== {name}\n\n{text}", end="" if text.endswith("\n") else "\n")
-        if result.seconds > job.check.limit:
-            print(f"\n!! KILLED: {name}: no end after {job.check.limit:.0f} seconds")
+        check = job.check
+        self.results[check.name] = result
+        with job.output as output:
+            output.seek(0)
+            text = output.read().decode("utf-8", "replace")
+        if check.last and result.passed:
+            self._last.append((check.name, text))
+        else:
+            self._print_output(check.name, text)
+        if result.seconds > check.limit:
+            print(f"\n!! KILLED: {check.name}: no end after {check.limit:.0f} seconds")
         if result.status == FAILED:
-            print(f"\n!! FAILED: {name}")
+            print(f"\n!! FAILED: {check.name}")
+            if check.again and result.code in FAILURES and (command := check.again()):
+                self._second_chances.append((check, command))
         sys.stdout.flush()
+
+    def _print_output(self, name: str, text: str) -> None:
+        print(f"\n{LINE}\n== {name}\n\n{text}", end="" if text.endswith("\n") else "\n", flush=True)
 
     def print(self) -> None:
         """Prints what was run, how long it took by the clock and in processor time, and how it went."""

@@ -14,10 +14,12 @@ import faulthandler
 import gc
 import importlib
 import inspect
+import json
 import os
 import signal
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -44,6 +46,9 @@ tests_since_freeze = pytest.StashKey[int]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--loops", default=",".join(LOOPS), help="the loops to test, by name")
+    parser.addoption(
+        "--write-failed", type=Path, help="the file for the names of the tests that failed, as JSON"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "alone: measures how late something happens, so nothing else may keep the machine busy",
     ):
         config.addinivalue_line("markers", line)
+    if written := config.getoption("--write-failed"):
+        # A run that breaks down must not seem to have failed as the last one did.
+        written.unlink(missing_ok=True)
     # A warning that no test expects is a failure; those out of finalizers become unraisable.
     config.addinivalue_line("filterwarnings", "error")
     # A shell has what it starts in the background ignore Ctrl-C, programs that the tests start included; nohup does
@@ -76,6 +84,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if terminal in config.stash:
         os.close(config.stash[terminal])
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Write down what failed, for who wants to run it again."""
+    if file := config.getoption("--write-failed"):
+        stats = terminalreporter.stats
+        failed = {report.nodeid: None for outcome in ("failed", "error") for report in stats.get(outcome, [])}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(list(failed)))
 
 
 def chosen_loops(config: pytest.Config) -> list[str]:

@@ -104,6 +104,47 @@ time.sleep(60)
             time.sleep(0.01)
 
 
+def test_what_fails_beside_others_and_passes_alone_is_unsteady_and_no_failure(runner, make, tmp_path, capfd):
+    runs = tmp_path / "runs"
+    again = (sys.executable, "-c", f"open({str(runs)!r}, 'a').write('x')")
+    runner.run([make("trembles", "raise SystemExit(1)", again=lambda: again), make("is well")])
+    assert runner.failed == ["trembles"]
+    runner.run_again()
+    assert runner.failed == []
+    assert runner.unsteady == ["trembles"]
+    assert list(runner.results) == ["trembles", "is well"]
+    assert runs.read_text() == "xxx"
+    assert "UNSTEADY: trembles" in capfd.readouterr().out
+
+
+def test_what_fails_alone_even_once_has_failed(runner, make, tmp_path):
+    runs = tmp_path / "runs"
+    code = f"open({str(runs)!r}, 'a').write('x'); raise SystemExit(open({str(runs)!r}).read() == 'xx')"
+    runner.run([make("trembles", "raise SystemExit(1)", again=lambda: (sys.executable, "-c", code))])
+    runner.run_again()
+    assert runner.failed == ["trembles"]
+    assert runner.unsteady == []
+    assert runs.read_text() == "xx"
+
+
+@pytest.mark.parametrize(
+    "code", ["import os; os.kill(os.getpid(), 11)", "raise SystemExit(2)", "import time; time.sleep(60)"]
+)
+def test_a_crash_a_breakdown_and_a_hang_get_no_second_chance(runner, make, code):
+    runner.run([make("dies", code, limit=2, again=lambda: (sys.executable, "-c", ""))])
+    runner.run_again()
+    assert runner.failed == ["dies"]
+
+
+def test_what_is_kept_for_the_end_is_printed_there_and_a_failure_at_once(runner, make, capfd):
+    runner.run([make("closes", "print('closing line')", last=True), make("other", "print('other line')")])
+    assert "closing line" not in capfd.readouterr().out
+    runner.print_last()
+    assert capfd.readouterr().out.endswith("closing line\n")
+    runner.run([make("fails", "print('its reason'); raise SystemExit(1)", last=True)])
+    assert "its reason" in capfd.readouterr().out
+
+
 def is_alive(pid):
     """Whether the process still runs; one that nobody has waited for does not."""
     try:
