@@ -48,6 +48,15 @@ def figures_page(about: Mapping[str, Any], questions: Mapping[str, Sequence[Outc
     return "\n\n".join(parts)
 
 
+def summary_page(figures: Mapping[str, Any]) -> str:
+    """The few lines of a record that fit on the first page of the project."""
+    return (
+        f"{table.summary(figures)}\n\n"
+        f"Ratios to the best of the other loops in each row; above 1 is better, whatever the row counts. Taken "
+        f"{figures['taken'][:10]} on {figures['machine']}, rounds: {figures['rounds']}."
+    )
+
+
 def tables(outcomes: Sequence[Outcome]) -> list[str]:
     """The tables of one question, and a list of what failed when something did."""
     return [part for part in (table.text(outcomes), table.beside_text(outcomes), _failures(outcomes)) if part]

@@ -1,8 +1,9 @@
 """Runs every benchmark and leaves tables, raw data and a picture: `python benches/run.py [--quick]`.
 
 A full run takes about 40 minutes and writes `benchmarks.json`, `benchmarks.svg` and the figures of
-`benchmarks.md` into `docs/`. A quick one takes a few minutes, shows whether everything works rather than how
-fast it is, and writes into `target/benchmarks/`. Loops that are not installed are left out with a warning.
+`benchmarks.md` into `docs/`, and a summary into the README. A quick one takes a few minutes, shows whether everything
+works rather than how fast it is, and writes into `target/benchmarks/`. Loops that are not installed are left out with
+a warning.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bench_cluster
 import bench_connections
@@ -62,12 +64,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS), help="these scripts")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that all works")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder to write to")
-    parser.add_argument("--redraw", type=Path, metavar="FILE", help="only draw the picture of a record")
+    parser.add_argument("--redraw", type=Path, metavar="FILE", help="only show a record again")
     given = parser.parse_args()
     output: Path = given.output or REPOSITORY / ("target/benchmarks" if given.quick else "docs")
     output.mkdir(parents=True, exist_ok=True)
     if given.redraw:
-        picture.draw(json.loads(given.redraw.read_text(encoding="utf-8")), output / report.PICTURE)
+        show(json.loads(given.redraw.read_text(encoding="utf-8")), output)
         return
 
     names = options.present(given.loops)
@@ -91,10 +93,17 @@ def main() -> None:
     about |= {"quick": given.quick, "rounds": rounds}
     figures = report.record(about, outcomes)
     report.write_json(output / "benchmarks.json", figures)
-    picture.draw(figures, output / report.PICTURE)
+    show(figures, output)
     if (output / PAGE).exists():
         report.put_into_page(output / PAGE, report.figures_page(about, outcomes))
     say(f"written to {output}")
+
+
+def show(figures: dict[str, Any], output: Path) -> None:
+    """Draws the picture, and for the documentation the summary in the README as well."""
+    picture.draw(figures, output / report.PICTURE)
+    if output == REPOSITORY / "docs":
+        report.put_into_page(REPOSITORY / "README.md", report.summary_page(figures))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ so above 1 is good in every row, whether its unit counts operations or microseco
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import loops
@@ -49,6 +49,19 @@ def beside_text(outcomes: Sequence[Outcome]) -> str:
             )
         parts.append(_aligned(lines))
     return "\n\n".join(parts)
+
+
+def summary(figures: Mapping[str, Any]) -> str:
+    """How sabio stands in each question of a record: the ratios to the best peer, smallest, middle and largest."""
+    lines = [["question", "rows", "sabio ahead of all others", "smallest", "middle", "largest"]]
+    for question in figures["questions"]:
+        ratios = [row["times_better_than_best_peer"] for row in question["rows"]]
+        compared = sorted(ratio for ratio in ratios if ratio is not None)
+        ahead = str(sum(ratio > 1 for ratio in compared))
+        if compared:
+            shown = [compared[0], statistics.median(compared), compared[-1]]
+            lines.append([question["title"], str(len(compared)), ahead, *[_ratio(ratio) for ratio in shown]])
+    return _aligned(lines)
 
 
 def questions(outcomes: Sequence[Outcome]) -> str:
