@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes  # noqa: F401  (libffi keeps a descriptor from the first import on: before the tests count them)
 import importlib
 import platform
+import socket
 import sys
 
 import pytest
@@ -37,7 +38,8 @@ def test_report_has_its_layout(sabio):
     facts, _, rest = done.stdout.partition("\n\navailable\n")
     assert [line[:13].rstrip() for line in facts.splitlines()] == FACTS
     available, _, absent = rest.partition("\n\nnot available\n")
-    lines = [*available.splitlines(), *absent.splitlines()]
+    absent, _, untried = absent.partition("\n\nnot to be tried here\n")
+    lines = [*available.splitlines(), *absent.splitlines(), *untried.splitlines()]
     names = [line[2:17].rstrip() for line in lines if line not in ("  nothing", "  nothing is missing")]
     features = importlib.import_module("sabio._doctor").FEATURES
     assert sorted(names) == sorted(feature.name for feature in features)
@@ -78,6 +80,20 @@ def test_kernel_that_makes_one_datagram_of_a_row_has_no_rows(doctor, monkeypatch
     monkeypatch.setattr(doctor, "_send_row", lambda sender: sender.send(b"one,two."))
     monkeypatch.setattr(doctor, "_PATIENCE", 0.01)
     assert any(line.startswith("  UDP_SEGMENT ") for line in missing(doctor.report()))
+
+
+def test_what_cannot_be_tried_is_not_said_to_be_missing(doctor, monkeypatch):
+    def unreachable(self, address):
+        raise OSError(101, "Network is unreachable")
+
+    cut = type("Cut", (socket.socket,), {"connect": unreachable})
+    monkeypatch.setattr(doctor, "_udp_socket", lambda: cut(socket.AF_INET, socket.SOCK_DGRAM))
+    lines = list(doctor.report())
+    rest = lines[lines.index("not available") :]
+    heading = rest.index("not to be tried here")
+    reason = "the kernel knows it, and 127.0.0.1 gives [Errno 101] Network is unreachable"
+    assert rest[heading + 1 :] == [f"  UDP_SEGMENT    {reason}"]
+    assert not [line for line in rest[:heading] if "UDP" in line]
 
 
 def test_a_look_changes_nothing(doctor, sabio):

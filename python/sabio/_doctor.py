@@ -1,7 +1,8 @@
 """What sabio is, on what it runs, and what it can use here: `python -m sabio doctor`.
 
 Nothing is concluded from a version number: a loop is made to see what it opens, and every call that a kernel or a
-sandbox may refuse is made once. What is not there costs speed and nothing else, and its line says what is done instead.
+sandbox may refuse is made once. What is not there costs speed and nothing else, and its line says what is done instead;
+what can not be tried, because the look itself needs what is not there, is not said to be missing.
 Invariant: the process is left as it was found: what is opened for a look is closed, and nothing is installed.
 """
 
@@ -36,12 +37,16 @@ _PATIENCE = 1.0
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
+class Untried(Exception):
+    """A look that could not be taken; the text says why."""
+
+
 @dataclass(frozen=True)
 class Feature:
     """Something of the system that sabio uses where it can.
 
-    `probe` uses it once; OSError when the system does not give it. `use` says for what, `otherwise` what is done
-    without it.
+    `probe` uses it once; OSError when the system does not give it, Untried when nobody can tell. `use` says for what,
+    `otherwise` what is done without it.
     """
 
     name: str
@@ -51,13 +56,15 @@ class Feature:
 
 
 def report() -> Iterator[str]:
-    """The lines of the report: facts first, then what is available, then what is not and why."""
+    """The lines of the report: facts first, then what is available, what is not and why, and what cannot be tried."""
     for name, value in _facts():
         yield f"{name:<13}{value}"
-    available, missing = [], []
+    available, missing, untried = [], [], []
     for feature in FEATURES:
         try:
             feature.probe()
+        except Untried as reason:
+            untried.append(f"  {feature.name:<15}{reason}")
         except (OSError, AttributeError) as error:
             missing.append(f"  {feature.name:<15}{error}; {feature.otherwise}")
         else:
@@ -68,6 +75,10 @@ def report() -> Iterator[str]:
     yield ""
     yield "not available"
     yield from missing or ["  nothing is missing"]
+    if untried:
+        yield ""
+        yield "not to be tried here"
+        yield from untried
 
 
 def _facts() -> Iterator[tuple[str, str]]:
@@ -151,18 +162,22 @@ def _sendfile() -> None:
             raise OSError(errno.EIO, "what came is not what was sent")
 
 
+def _udp_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
 @contextlib.contextmanager
 def _udp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two connected sockets of UDP on loopback."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
-    ):
-        for end in (one, other):
-            end.settimeout(_PATIENCE)
-            end.bind(("127.0.0.1", 0))
-        one.connect(other.getsockname())
-        other.connect(one.getsockname())
+    """Two connected sockets of UDP on loopback. Untried where loopback is not to be used, as in a bare container."""
+    with _udp_socket() as one, _udp_socket() as other:
+        try:
+            for end in (one, other):
+                end.settimeout(_PATIENCE)
+                end.bind(("127.0.0.1", 0))
+            one.connect(other.getsockname())
+            other.connect(one.getsockname())
+        except OSError as error:
+            raise Untried(f"the kernel knows it, and 127.0.0.1 gives {error}") from None
         yield one, other
 
 
@@ -173,9 +188,10 @@ def _send_row(sender: socket.socket) -> None:
 
 
 def _udp_segment() -> None:
-    with _udp_pair() as (sender, receiver):
+    with _udp_socket() as sender:
         # A kernel that does not know the option does not refuse the row: it has to be asked.
         sender.getsockopt(socket.SOL_UDP, _UDP_SEGMENT)
+    with _udp_pair() as (sender, receiver):
         _send_row(sender)
         came = [receiver.recv(100), receiver.recv(100)]
     if came != [b"one,", b"two."]:
@@ -183,7 +199,7 @@ def _udp_segment() -> None:
 
 
 def _udp_gro() -> None:
-    with _udp_pair() as (_sender, receiver):
+    with _udp_socket() as receiver:
         receiver.setsockopt(socket.SOL_UDP, _UDP_GRO, 1)
 
 
