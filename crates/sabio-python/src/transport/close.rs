@@ -17,6 +17,9 @@ use crate::names::names;
 /// # Errors
 /// RuntimeError when the loop is closed.
 pub(crate) fn close<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
+    if is_inherited(slf) {
+        return force_close(slf, py, None);
+    }
     if slf.shared().closing.replace(true) {
         return Ok(());
     }
@@ -46,10 +49,18 @@ pub(super) fn force_close<T: Transport>(
     lose(slf, exception)
 }
 
+/// Whether this is a forked child: what is queued is its parent's to send.
+fn is_inherited<T: Transport>(slf: &Ref<T>) -> bool {
+    let event_loop = slf.shared().event_loop.get();
+    event_loop.is_some_and(|event_loop| event_loop.is_inherited())
+}
+
 /// `BaseTransport.abort`: what could not be sent yet is dropped.
 pub(crate) fn abort<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
-    // What this very callback wrote before had been sent by now if it were not corked.
-    T::flush_now(slf, py)?;
+    if !is_inherited(slf) {
+        // What this very callback wrote before had been sent by now if it were not corked.
+        T::flush_now(slf, py)?;
+    }
     force_close(slf, py, None)
 }
 

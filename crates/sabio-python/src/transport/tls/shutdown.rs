@@ -32,6 +32,9 @@ pub(crate) fn close(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
         }
         return Ok(());
     }
+    if is_inherited(slf) {
+        return force_close(slf, py, None);
+    }
     if slf.state.get() == State::Flushing {
         // The peer is gone, and the paused protocol does not want any more of what it had sent.
         return flush(slf, py);
@@ -287,10 +290,20 @@ fn log(slf: &Tls, py: Python<'_>, below: &Obj, error: &PyErr, message: &str) -> 
     Ok(())
 }
 
+/// Whether this is a forked child, which shares the connection with its parent: what it sends, the peer takes for the
+/// parent's words.
+fn is_inherited(slf: &Tls) -> bool {
+    slf.event_loop
+        .get()
+        .is_some_and(|event_loop| event_loop.is_inherited())
+}
+
 /// `abort()`: what could not be sent yet is dropped.
 fn abort(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
-    // What this very callback wrote before had been sent by now if it were not corked.
-    write::flush_now(slf, py)?;
+    if !is_inherited(slf) {
+        // What this very callback wrote before had been sent by now if it were not corked.
+        write::flush_now(slf, py)?;
+    }
     force_close(slf, py, None)
 }
 
