@@ -153,10 +153,24 @@ class Environment:
         digest = _digest(sorted({file for pattern in SOURCES for file in ROOT.glob(pattern)}))
         if record.get("sabio") == digest:
             return
+        target = target_directory() / "python" / self.build_name
+        target.mkdir(parents=True, exist_ok=True)
+        with (target / "wheels.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._pip("--force-reinstall", "--no-deps", "--no-index", self._wheel(target, digest))
+        self._write(record | {"sabio": digest})
+
+    def _wheel(self, target: Path, digest: str) -> Path:
+        """The wheel of this version and profile, built unless another environment has had it built.
+
+        Each environment's interpreter has another path, for which cargo would compile everything again.
+        """
+        wheels = target / "wheels"
+        built = wheels / "sources"
+        if built.exists() and built.read_text() == digest and (found := [*wheels.glob("*.whl")]):
+            return found[0]
         require_tools()
         print(f"sabio: building for CPython {self.interpreter.version}, profile {self.profile}", flush=True)
-        target = target_directory() / "python" / self.build_name
-        wheels = target / "wheels"
         shutil.rmtree(wheels, ignore_errors=True)
         command: list[str | Path] = [self.directory / "bin" / "maturin", "build", "--quiet", "--locked"]
         command += ["--profile", self.profile, "--interpreter", self.python]
@@ -166,8 +180,8 @@ class Environment:
         if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
             stop(f"the build for CPython {self.interpreter.version} failed")
         (wheel,) = wheels.glob("*.whl")
-        self._pip("--force-reinstall", "--no-deps", "--no-index", wheel)
-        self._write(record | {"sabio": digest})
+        built.write_text(digest)
+        return wheel
 
     def _pip(self, *arguments: str | Path) -> None:
         command = [

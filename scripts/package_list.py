@@ -1,7 +1,8 @@
 """The packages whose own test suites are run on sabio, and what each needs for that.
 
 One entry a package. Its version and those of everything that its tests need are pinned in
-`requirements/packages/NAME.txt`, which `packages.py --pin NAME` writes.
+`requirements/packages/NAME.txt`, which `packages.py --pin NAME` writes. A package whose sdist has no tests is run by
+checks of our own, `tests/packages/check_NAME.py`.
 
 Called by `packages.py`.
 """
@@ -11,8 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-NO_TESTS = "its sdist has no tests"
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,27 @@ class Package:
     left_out: Mapping[str, str] = field(default_factory=dict)
     #: Differences that are no bugs of sabio: a pattern of tests' names, and why.
     explained: Mapping[str, str] = field(default_factory=dict)
-    #: Why there is nothing to run.
-    nothing: str = ""
+    #: Its sdist has no tests: what is run is `tests/packages/check_NAME.py`.
+    checks: bool = False
 
     def explanation(self, test: str) -> str:
         """Why a test may end otherwise on sabio; empty if nobody has shown that."""
         return next((why for pattern, why in self.explained.items() if re.fullmatch(pattern, test)), "")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What pytest is given."""
+        return (self.own_checks,) if self.checks else self.tests
+
+    @property
+    def own_checks(self) -> str:
+        """The name of the file of our own checks."""
+        return f"check_{self.name.replace('-', '_')}.py"
+
+    @property
+    def title(self) -> str:
+        """The package's name, and that its tests are ours where they are."""
+        return self.name + (" (own checks)" if self.checks else "")
 
     @property
     def requirement(self) -> str:
@@ -74,7 +88,7 @@ PACKAGES = (
             ),
         },
     ),
-    Package("websockets", nothing=NO_TESTS),
+    Package("websockets", ("trustme",), checks=True),
     Package(
         "uvicorn",
         (
@@ -174,7 +188,7 @@ PACKAGES = (
         options=("--import-mode=importlib", "--assert=plain"),
         servers=("postgresql",),
     ),
-    Package("psycopg", nothing=NO_TESTS),
+    Package("psycopg", extras="binary,pool", servers=("postgresql",), checks=True),
     Package(
         "redis",
         ("pytest-asyncio", "numpy", "packaging", "PyJWT", "pybreaker", "xxhash", "cryptography", "mock"),
@@ -182,9 +196,9 @@ PACKAGES = (
         tests=("tests/test_asyncio",),
         servers=("redis",),
     ),
-    Package("grpcio", nothing=NO_TESTS),
+    Package("grpcio", ("trustme",), checks=True),
     Package("pyzmq", ("pytest-asyncio", "tornado", "pymongo"), source=("zmq",)),
-    Package("nats-py", nothing=NO_TESTS),
+    Package("nats-py", servers=("nats",), checks=True),
 )
 
 BY_NAME: dict[str, Package] = {package.name: package for package in PACKAGES}

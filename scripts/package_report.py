@@ -35,7 +35,7 @@ The test suites of packages that build on asyncio, out of their source distribut
 on sabio's loop with all else asyncio's own, and with `sabio.install()`. Every test is compared by its name. One that
 ends otherwise on sabio is run again alone, several times on both; it is a *difference* if it never ends as on asyncio,
 and *unsteady* if it does now and then. A difference that is shown to be no bug of sabio is *explained*. That the loops
-were sabio's is counted while the tests run.
+were sabio's is counted while the tests run. A package whose distribution has no tests is run by checks of our own.
 
 This page is written by `make packages`; `make packages ARGS="janus anyio"` runs some of them anew. The columns tell how
 many tests passed; tests that a suite skips are in none of them.
@@ -92,12 +92,13 @@ def save(results: Mapping[str, Result]) -> None:
 
 def row(name: str, found: Result | None) -> list[str]:
     """One line of the table."""
+    title = BY_NAME.get(name, Package(name)).title
     if found is None:
-        return [name, "", "", "", "", "", "not run"]
+        return [title, "", "", "", "", "", "not run"]
     if "reason" in found:
-        return [name, found["version"], "", "", "", "", f"not run: {found['reason']}"]
+        return [title, found["version"], "", "", "", "", f"not run: {found['reason']}"]
     runs = found["runs"]
-    cells = [name, found["version"], str(runs[ASYNCIO]["tests"])]
+    cells = [title, found["version"], str(runs[ASYNCIO]["tests"])]
     for world in (ASYNCIO, LOOP, INSTALL):
         unfinished = runs[world]["unfinished"]
         cells.append(str(runs[world]["passed"]) + (f" ({unfinished})" if unfinished else ""))
@@ -146,7 +147,7 @@ def table(results: Mapping[str, Result]) -> list[list[str]]:
 
 def print_table(results: Mapping[str, Result], names: Sequence[str]) -> None:
     """Prints the lines of the named packages, and what differs by name."""
-    lines = [line for line in table(results) if line[0] in names or line[0] == HEADINGS[0]]
+    lines = [list(HEADINGS), *(row(name, results.get(name)) for name in names)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -165,6 +166,9 @@ def page(results: Mapping[str, Result]) -> str:
         if found is None or "reason" in found:
             continue
         lines += [f"## {package.name} {found['version']}", ""]
+        if package.checks:
+            place = f"../tests/packages/{package.own_checks}"
+            lines += [f"Its source distribution has no tests: these are [our own]({place}).", ""]
         lines += [", ".join(f"{name} {value}" for name, value in found["on"].items()) + ".", ""]
         lines += [f"* {text}" for text in details(package.name, found)]
         lines += [f"* left out: `{test}`: {why}" for test, why in package.left_out.items()]

@@ -195,7 +195,20 @@ def redis() -> Iterator[Environment]:
             yield {"REDIS_URL": f"redis://{HOST}:{port}/0"}
 
 
+@contextlib.contextmanager
+def nats() -> Iterator[Environment]:
+    """A NATS server with JetStream; `NATS_URL` leads to it, `NATS_SERVER` is its program, to start others."""
+    server = require("nats-server", "nats-server", "/usr/sbin/nats-server")
+    with _directory() as directory:
+        port = free_port()
+        run: list[str | Path] = [server, "--addr", HOST, "--port", str(port)]
+        run += ["--jetstream", "--store_dir", directory]
+        with _process("NATS", run, port, directory, None):
+            yield {"NATS_URL": f"nats://{HOST}:{port}", "NATS_SERVER": str(server)}
+
+
 SERVERS: Mapping[str, Callable[[], contextlib.AbstractContextManager[Environment]]] = {
     "postgresql": postgresql,
     "redis": redis,
+    "nats": nats,
 }

@@ -1,7 +1,7 @@
 """Gets a package's sdist, and makes the folder in which its tests are run.
 
-The folder holds the sdist without the package itself, so that the tests find the one that is installed. Invariant: a
-folder that exists is complete; it is made under another name first.
+The folder holds the sdist without the package itself, so that the tests find the one that is installed, or our own
+checks of the package. Invariant: a folder that exists is complete; it is made under another name first.
 
 Called by `packages.py`.
 """
@@ -15,7 +15,7 @@ import tarfile
 from pathlib import Path
 
 import interpreters
-from environment import REQUIREMENTS, target_directory
+from environment import REQUIREMENTS, ROOT, target_directory
 from package_list import Package
 
 #: Seconds for pip, which prepares the metadata of the sdist that it gets.
@@ -92,13 +92,25 @@ def _found(sdists: Path, package: Package, wanted: str) -> Path | None:
     return None
 
 
-def unpack(package: Package, sdist: Path) -> Path:
-    """The folder in which the tests are run, made anew: an earlier run may have left things in it."""
+def checks(package: Package) -> Path:
+    """The file of our own checks of a package."""
+    return ROOT / "tests" / "packages" / package.own_checks
+
+
+def unpack(package: Package, sdist: Path | None) -> Path:
+    """The folder in which the tests are run, made anew: an earlier run may have left things in it.
+
+    Without an sdist it holds our own checks.
+    """
     place = folder() / package.name / "tree"
     partial = place.with_name("tree.partial")
     for old in (partial, place):
         shutil.rmtree(old, ignore_errors=True)
     partial.mkdir(parents=True)
+    if sdist is None:
+        shutil.copy(checks(package), partial)
+        partial.rename(place)
+        return place
     with tarfile.open(sdist) as archive:
         archive.extractall(partial, filter="data")
     (top,) = partial.iterdir()

@@ -4,6 +4,8 @@ What happened is read from the record that the plugin `package_plugin/sabio_worl
 prints. Invariant: a test counts with the outcome that stands in the record or as one that took the process with it; a
 run that did not come to its end says so, and what was not run is not counted.
 
+A long suite can be run in portions: one that is `PAUSED` goes on with the next file of tests when it is run again.
+
 Called by `packages.py` and `package_compare.py`.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -35,6 +38,7 @@ TEST_SECONDS = 60
 MOST_DEATHS = 5
 DIED = "died"
 OUT_OF_TIME, NO_START = "out of time", "pytest did not start"
+PAUSED = "paused"
 #: pytest's exit statuses after which every test was run: all passed, some failed, there are none.
 FINISHED = (0, 1, 5)
 POLL_SECONDS = 0.05
@@ -122,22 +126,38 @@ class Suite:
     #: What the servers add to the environment.
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, world: str, limit: float, tests: Sequence[str] = (), name: str = "") -> Run:
-        """Runs the suite, or the named tests of it, for at most `limit` seconds."""
+    def run(
+        self, world: str, limit: float, tests: Sequence[str] = (), name: str = "", pause: float = math.inf
+    ) -> Run:
+        """Runs the suite, or the named tests of it, for at most `limit` seconds.
+
+        Behind `pause`, a time of the monotonic clock, it stops at the next file and is `PAUSED`. It goes on behind what
+        is recorded; `forget` the record to begin anew.
+        """
         self.output.mkdir(parents=True, exist_ok=True)
-        stem = name or world
-        record, log = self.output / f"{stem}.record", self.output / f"{stem}.log"
-        record.unlink(missing_ok=True)
-        log.unlink(missing_ok=True)
+        record, log = self._files(name or world)
         until = time.monotonic() + limit
         unfinished = ""
         for _ in range(MOST_DEATHS):
-            unfinished = self._process(world, record, log, until, tests)
-            if not unfinished or unfinished == OUT_OF_TIME or unfinished.startswith(NO_START):
+            unfinished = self._process(world, record, log, until, pause, tests)
+            if unfinished in ("", OUT_OF_TIME, PAUSED) or unfinished.startswith(NO_START):
                 break
-        run = read(record.read_text().splitlines() if record.exists() else [])
+        run = self.recorded(name or world)
         run.unfinished = unfinished
         return run
+
+    def recorded(self, name: str) -> Run:
+        """What is recorded of a run that has come to an end."""
+        record, _ = self._files(name)
+        return read(record.read_text().splitlines() if record.exists() else [])
+
+    def forget(self, name: str) -> None:
+        """Removes what is left of a run in a world, or of one with this name."""
+        for file in self._files(name):
+            file.unlink(missing_ok=True)
+
+    def _files(self, name: str) -> tuple[Path, Path]:
+        return self.output / f"{name}.record", self.output / f"{name}.log"
 
     def command(self, tests: Sequence[str]) -> list[str | Path]:
         """The command line of pytest."""
@@ -154,14 +174,18 @@ class Suite:
         command += ["-q", "--color=no", "--continue-on-collection-errors", "-o", "addopts="]
         command += [f"--timeout={TEST_SECONDS}", *package.options]
         command += [part for test in package.left_out for part in ("--deselect", test)]
-        return [*command, *(tests or package.tests)]
+        return [*command, *(tests or package.paths)]
 
-    def _process(self, world: str, record: Path, log: Path, until: float, tests: Sequence[str]) -> str:
+    def _process(
+        self, world: str, record: Path, log: Path, until: float, pause: float, tests: Sequence[str]
+    ) -> str:
         """Runs pytest once. Empty if it came to its end, else what kept it from that."""
         env = interpreters.clean_environment() | dict(self.package.environment) | dict(self.environment)
         paths = [str(PLUGINS), *filter(None, [self.environment.get("PYTHONPATH")])]
         env |= {"SABIO_WORLD": world, "SABIO_RECORD": str(record), "PYTHONPATH": os.pathsep.join(paths)}
         env |= {"PYTHONDONTWRITEBYTECODE": "1", "PATH": f"{self.python.parent}{os.pathsep}{env['PATH']}"}
+        if pause < math.inf:
+            env |= {"SABIO_UNTIL": str(pause)}
         before = record.stat().st_size if record.exists() else 0
         with log.open("ab") as output:
             process = subprocess.Popen(
@@ -180,11 +204,14 @@ class Suite:
                 _end(process)
         lines = record.read_text().splitlines() if record.exists() else []
         status = process.returncode
-        if lines and "exit" in json.loads(lines[-1]) and status in FINISHED:
-            return ""
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        if not record.exists() or record.stat().st_size == before:
+        if not lines or record.stat().st_size == before:
             return f"{NO_START} ({how}): see {log.name}"
+        last = json.loads(lines[-1])
+        if last.get("paused"):
+            return PAUSED
+        if "exit" in last and status in FINISHED:
+            return ""
         return f"the process ended by {how}"
 
 

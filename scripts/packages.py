@@ -3,44 +3,50 @@
     python3 scripts/packages.py janus anyio     some packages
     python3 scripts/packages.py --list          what there is
     python3 scripts/packages.py --pin janus     pin the newest versions of a package and what its tests need
+    python3 scripts/packages.py --portion 240 aiohttp     some minutes of a long run; the next call goes on
 
 Each package gets an environment of its own. Its suite, out of its sdist, is run on asyncio, on sabio's loop alone and
 with `sabio.install()`; how each test went is compared, and what differs is run again alone. The results are kept in
 `docs/compatibility.json`, and `docs/compatibility.md` is written from them.
 
 Invariant: what cannot be installed, started or finished is named, with the reason, and never counted as passed. Exits
-with 1 if a test differs or a package could not be run for another reason than that it has no tests.
+with 1 if a test differs or a package could not be run, and with 75 if the portion is over before the run is: nothing is
+kept of a package before all of it was run.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import json
+import math
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import interpreters
+import package_portions
 import package_report
 import package_source
 from environment import Environment, choose
-from package_compare import NOT_RUN, REPEATS, Alone, compare
+from package_compare import NOT_RUN, REPEATS, compare
 from package_list import BY_NAME, PACKAGES, Package
+from package_portions import Paused, Portions
 from package_report import Result
 from package_servers import SERVERS
 from package_source import Unavailable
-from package_suite import ASYNCIO, INSTALL, LOOP, WORLDS, Run, Suite
+from package_suite import ASYNCIO, INSTALL, LOOP, WORLDS, Suite
 
 #: Seconds for each of the three runs of a suite, unless `--limit` says otherwise.
 LIMIT = 600.0
 #: Seconds for one test alone.
 ALONE_SECONDS = 120.0
+#: The exit status that says that there is more to do, as sysexits.h has it.
+MORE = 75
 TOOLS = ("pytest", "pytest-timeout")
 
 
@@ -57,30 +63,38 @@ def versions(python: Path, profile: str) -> dict[str, str]:
     return {"CPython": release, "sabio": f"{sabio} ({profile} build)", "Linux": platform.release()}
 
 
-def run_package(package: Package, python: str | None, profile: str, limit: float) -> Result:
-    """Runs one package in all worlds. Raises Unavailable."""
+def run_package(package: Package, python: str | None, profile: str, limit: float, portion: float) -> Result:
+    """Runs one package in all worlds. Raises Unavailable, and Paused if `portion` seconds are over before."""
     environment = Environment(choose(python), profile, f"package-{package.name}")
     wanted = package_source.version(package)
     try:
         environment.prepare(f"packages/{package.name}")
     except SystemExit as reason:
         raise Unavailable(f"its environment could not be made: {reason}") from None
-    sdist = package_source.fetch(package, environment.python)
+    sdist = None if package.checks else package_source.fetch(package, environment.python)
     output = package_source.folder() / package.name
+    on = versions(environment.python, profile)
+    # The build itself: sabio's version says little of it.
+    same = package_portions.identity(
+        package, on | json.loads((environment.directory / "installed.json").read_text())
+    )
     with contextlib.ExitStack() as stack:
         servers: dict[str, str] = {}
         for name in package.servers:
             servers |= stack.enter_context(SERVERS[name]())
         package = with_servers(package, servers)
-        runs: dict[str, Run] = {}
+        tree = package_source.unpack(package, sdist)
+        suite = Suite(package, environment.python, tree, output, servers)
+        portions = Portions(suite, same, time.monotonic() + portion)
+        runs = {}
         for world in WORLDS:
-            tree = package_source.unpack(package, sdist)
-            suite = Suite(package, environment.python, tree, output, servers)
+            package_source.unpack(package, sdist)
             say(f"{package.name} {wanted}: {world}")
-            runs[world] = suite.run(world, limit)
-        alone = repeated(suite)
+            runs[world] = portions.run(world, limit)
+        alone = repeated(package, portions)
         found = {world: compare(runs[ASYNCIO], runs[world], world, alone) for world in (LOOP, INSTALL)}
-    return package_report.result(wanted, versions(environment.python, profile), runs, found)
+        portions.end()
+    return package_report.result(wanted, on, runs, found)
 
 
 def with_servers(package: Package, servers: Mapping[str, str]) -> Package:
@@ -88,14 +102,12 @@ def with_servers(package: Package, servers: Mapping[str, str]) -> Package:
     return replace(package, options=tuple(option.format_map(servers) for option in package.options))
 
 
-def repeated(suite: Suite) -> Alone:
+def repeated(package: Package, portions: Portions) -> Callable[[str, str], Sequence[str]]:
     """Runs tests of a suite alone, each of them not more than once in every world."""
 
-    @functools.cache
     def alone(world: str, test: str) -> Sequence[str]:
-        say(f"{suite.package.name}: again, alone, {REPEATS} times, {world}: {test}")
-        runs = [suite.run(world, ALONE_SECONDS, [test], name="alone") for _ in range(REPEATS)]
-        return [run.outcomes.get(test, NOT_RUN) for run in runs]
+        say(f"{package.name}: again, alone, {REPEATS} times, {world}: {test}")
+        return portions.alone(world, test, ALONE_SECONDS, REPEATS, NOT_RUN)
 
     return alone
 
@@ -118,14 +130,14 @@ def pin(package: Package, python: str | None) -> None:
     say(f"pinned {package.name} {package_source.version(package)} and {len(lines) - 1} others")
 
 
-def run_all(packages: Sequence[Package], python: str | None, profile: str, limit: float) -> dict[str, Result]:
-    """Runs packages one after the other, and keeps each result as soon as it is there."""
+def run_all(
+    packages: Sequence[Package], python: str | None, profile: str, limit: float, portion: float
+) -> dict[str, Result]:
+    """Runs packages one after the other, and keeps each result as soon as it is there. Raises Paused."""
     results: dict[str, Result] = {}
     for package in packages:
         try:
-            if package.nothing:
-                raise Unavailable(package.nothing)
-            result = run_package(package, python, profile, limit)
+            result = run_package(package, python, profile, limit, portion)
         except Unavailable as reason:
             say(f"!!! {package.name} IS NOT RUN: {reason}")
             result = package_report.skipped(version_or_none(package), str(reason))
@@ -143,11 +155,6 @@ def version_or_none(package: Package) -> str:
         return ""
 
 
-def is_well(package: Package, found: Result) -> bool:
-    """Whether a result leaves nothing to look into."""
-    return package_report.is_good(package.name, found) or bool(package.nothing)
-
-
 def main() -> None:
     """Runs what the command line names."""
     parser = argparse.ArgumentParser(description="Runs the test suites of packages on sabio.")
@@ -156,6 +163,13 @@ def main() -> None:
     parser.add_argument("--pin", action="store_true", help="pin the newest versions instead of running")
     parser.add_argument(
         "--limit", type=float, default=LIMIT, metavar="SECONDS", help="for each run of a suite"
+    )
+    parser.add_argument(
+        "--portion",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="stop after so long; the next call goes on",
     )
     parser.add_argument("--python", default="best", metavar="VERSION", help="3.11 to 3.15 (default: best)")
     parser.add_argument("--profile", default="release", help="cargo profile of sabio's build")
@@ -166,15 +180,20 @@ def main() -> None:
     chosen = [BY_NAME[name] for name in options.names] or list(PACKAGES)
     if options.list:
         for package in PACKAGES:
-            print(f"{package.name:16}{version_or_none(package):10}{package.nothing}".rstrip())
+            print(
+                f"{package.name:16}{version_or_none(package):10}{'own checks' if package.checks else ''}".rstrip()
+            )
     elif options.pin:
         for package in chosen:
             pin(package, options.python)
     else:
-        results = run_all(chosen, options.python, options.profile, options.limit)
-        names = [package.name for package in chosen]
-        package_report.print_table(results, names)
-        if not all(is_well(package, results[package.name]) for package in chosen):
+        try:
+            results = run_all(chosen, options.python, options.profile, options.limit, options.portion)
+        except Paused:
+            say("there is more to do: the same command goes on")
+            sys.exit(MORE)
+        package_report.print_table(results, list(results))
+        if not all(package_report.is_good(name, found) for name, found in results.items()):
             sys.exit(1)
 
 

@@ -7,13 +7,14 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-MODULES = ("list", "source", "suite", "compare", "report", "servers")
+MODULES = ("list", "source", "suite", "portions", "compare", "report", "servers")
 
 SUITE = """
 import asyncio, os
@@ -52,13 +53,15 @@ def packages():
 def suite(packages, tmp_path):
     """Makes a suite of one file."""
 
-    def make(source, **kwargs):
+    def make(source, options=()):
         tree = tmp_path / "tree"
         (tree / "tests").mkdir(parents=True)
         (tree / "tests" / "test_it.py").write_text(source)
         # What the tests themselves import sabio from.
         paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        package = packages.list.Package("it", **kwargs)
+        # Of the plugins that are installed here one is needed; pytest starts sooner without the others.
+        paths |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        package = packages.list.Package("it", options=("-p", "pytest_timeout", *options))
         return packages.suite.Suite(package, Path(sys.executable), tree, tmp_path / "output", paths)
 
     return make
@@ -129,6 +132,94 @@ def test_suite_that_does_not_end_is_ended_and_says_so(packages, suite):
     run = suite("import time\ndef test_sleeps(): time.sleep(60)").run("asyncio", limit=0.5)
     assert run.unfinished == "out of time"
     assert set(run.outcomes.values()) <= {"died"}
+
+
+@pytest.fixture
+def divided(packages, suite):
+    """A suite of three files, and what makes its portions; `pause` is in seconds from now."""
+    whole = suite("def test_one(): pass\ndef test_two(): pass")
+    for name in "ab":
+        (whole.tree / "tests" / f"test_{name}.py").write_text("def test_it(): pass")
+    names = [
+        f"tests/test_{name}"
+        for name in ("a.py::test_it", "b.py::test_it", "it.py::test_one", "it.py::test_two")
+    ]
+
+    def portion(identity="the same", pause=0.0):
+        return packages.portions.Portions(whole, identity, time.monotonic() + pause)
+
+    return whole, names, portion
+
+
+def test_suite_that_is_paused_goes_on_with_the_next_file(packages, divided):
+    suite, names, _ = divided
+    for number in (1, 2):
+        run = suite.run("asyncio", limit=20, pause=0)
+        assert (run.unfinished, [*run.outcomes]) == ("paused", names[:number])
+    run = suite.run("asyncio", limit=20, pause=0)
+    # The tests of one file stay together, and behind the last file there is nothing to wait for.
+    assert (run.unfinished, [*run.outcomes]) == ("", names)
+    assert set(run.outcomes.values()) == {"passed"}
+    suite.forget("asyncio")
+    assert suite.recorded("asyncio").outcomes == {}
+
+
+def test_suite_that_does_not_start_again_is_not_paused(packages, divided):
+    suite, names, _ = divided
+    assert suite.run("asyncio", limit=20, pause=0).unfinished == "paused"
+    (suite.tree / "conftest.py").write_text("raise SystemExit(3)")
+    run = suite.run("asyncio", limit=20, pause=0)
+    assert "did not start" in run.unfinished
+    assert [*run.outcomes] == names[:1]
+
+
+def test_portions_make_one_run(packages, divided):
+    _, names, portion = divided
+    paused = 0
+    for _ in range(50):
+        try:
+            # pytest takes longer to start: its time is up when the first file is done.
+            run = portion(pause=0.1).run("asyncio", 20)
+        except packages.portions.Paused:
+            paused += 1
+        else:
+            break
+    assert ([*run.outcomes], run.unfinished) == (names, "")
+    assert paused >= 2
+    # What has come to its end is not run again, not even if there is no time left.
+    assert [*portion(pause=-1).run("asyncio", 20).outcomes] == names
+    with pytest.raises(packages.portions.Paused):
+        portion(pause=-1).run("loop", 20)
+    # Alone, too, and the outcomes are kept.
+    assert portion(pause=60).alone("asyncio", names[0], 20, 2, "not run") == ["passed"] * 2
+    assert portion(pause=-1).alone("asyncio", names[0], 20, 2, "not run") == ["passed"] * 2
+    with pytest.raises(packages.portions.Paused):
+        portion(pause=-1).alone("asyncio", names[1], 20, 2, "not run")
+
+
+def test_portions_of_another_run_are_not_taken(packages, divided):
+    suite, names, portion = divided
+    portion(pause=60).run("asyncio", 20)
+    (suite.tree / "tests" / "test_a.py").unlink()
+    assert [*portion("another", pause=60).run("asyncio", 20).outcomes] == names[1:]
+    # One that came to its end is not gone on with, either.
+    portion("another").end()
+    (suite.tree / "tests" / "test_b.py").unlink()
+    assert [*portion("another", pause=60).run("asyncio", 20).outcomes] == names[2:]
+
+
+def test_unfinished_run_stays_unfinished(packages, divided):
+    _, _, portion = divided
+    assert portion(pause=60).run("asyncio", 0).unfinished == "out of time"
+    assert portion(pause=60).run("asyncio", 20).unfinished == "out of time"
+
+
+def test_what_was_run_tells_portions_apart(packages):
+    identity, package = packages.portions.identity, packages.list.Package("it")
+    same = packages.list.Package("it", explained={"a": "because"})
+    assert identity(package, {"sabio": "1"}) == identity(same, {"sabio": "1"})
+    others = [(package, {"sabio": "2"}), (packages.list.Package("it", options=("-x",)), {"sabio": "1"})]
+    assert identity(package, {"sabio": "1"}) not in [identity(*other) for other in others]
 
 
 def test_suite_that_cannot_start_says_so(packages, suite):
@@ -241,6 +332,16 @@ def test_what_was_not_run_is_listed_and_not_counted(packages):
     assert page.count("| not run |") == len(packages.list.PACKAGES) - 1
 
 
+def test_own_checks_are_told_from_a_package_s_own_tests(packages, monkeypatch):
+    package = packages.list.Package("it-is", checks=True)
+    monkeypatch.setitem(packages.list.BY_NAME, "it-is", package)
+    assert packages.report.row("it-is", a_result(packages))[0] == "it-is (own checks)"
+    monkeypatch.setattr(packages.report, "PACKAGES", (package,))
+    assert "[our own](../tests/packages/check_it_is.py)" in packages.report.page(
+        {"it-is": a_result(packages)}
+    )
+
+
 def test_page_is_what_the_results_say(packages):
     results = packages.report.load()
     assert packages.report.PAGE.read_text() == packages.report.page(results)
@@ -258,6 +359,21 @@ def test_every_package_is_pinned(packages):
         ]
         unpinned += [need for need in needs if not packages.source.pinned(text, need)]
     assert unpinned == []
+
+
+def test_own_checks_are_there_and_none_knows_of_sabio(packages):
+    files = [packages.source.checks(package) for package in packages.list.PACKAGES if package.checks]
+    assert sorted(files) == sorted(files[0].parent.glob("check_*.py"))
+    assert not [file.name for file in files if "sabio" in file.read_text()]
+
+
+def test_own_checks_are_what_is_run(packages, tmp_path, monkeypatch):
+    monkeypatch.setenv("CARGO_TARGET_DIR", str(tmp_path))
+    package = next(package for package in packages.list.PACKAGES if package.checks)
+    tree = packages.source.unpack(package, None)
+    assert [file.name for file in tree.iterdir()] == list(package.paths)
+    (tree / "left over").touch()
+    assert [file.name for file in packages.source.unpack(package, None).iterdir()] == list(package.paths)
 
 
 def test_name_is_found_however_it_is_written(packages):

@@ -5,8 +5,12 @@ asyncio's own) or `install` (`sabio.install()`). `SABIO_RECORD` names the file t
 that a test begins, how it ended, and how many event loops of either kind had been made by then. The file is the proof
 that sabio was there: a run on sabio in which no loop of sabio's was made does not count.
 
+`SABIO_UNTIL`, if it is there, is a time of the monotonic clock: behind it no further file of tests is begun, and pytest
+ends as one that was interrupted.
+
 Invariant: what stands in the record has happened. It is flushed line by line, so that a test that kills the process is
-the one that began and did not end. A second run with the same record goes on behind that test.
+the one that began and did not end. A second run with the same record goes on behind the last test that it has. Tests of
+one file are not divided, unless one of them kills the process.
 
 Loaded with `-p sabio_world` by `package_suite.py`; it imports nothing of the suite that it watches.
 """
@@ -17,8 +21,9 @@ import asyncio
 import json
 import os
 import signal
+import time
 from asyncio import base_events
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,7 @@ import pytest
 
 WORLD = os.environ["SABIO_WORLD"]
 RECORD = Path(os.environ["SABIO_RECORD"])
+UNTIL = float(os.environ.get("SABIO_UNTIL") or "inf")
 
 #: From the best to the worst: of the reports of one test the worst one counts.
 ORDER = ("passed", "xfailed", "skipped", "xpassed", "failed", "error")
@@ -95,6 +101,7 @@ class Recorder:
         self._file = RECORD.open("a")
         self._outcome = ORDER[0]
         self._why = ""
+        self._paused = False
 
     def write(self, **line: Any) -> None:
         self._file.write(json.dumps(line) + "\n")
@@ -114,6 +121,14 @@ class Recorder:
         if report.failed:
             self.write(broken=report.nodeid, why=last_line(report))
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+        result = yield
+        if nextitem is not None and nextitem.path != item.path and time.monotonic() > UNTIL:
+            self._paused = True
+            item.session.shouldstop = "the rest is for the next portion"
+        return result
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._outcome, self._why = ORDER[0], ""
@@ -130,7 +145,7 @@ class Recorder:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        self.write(exit=int(exitstatus), sabio=loops.sabio, asyncio=loops.asyncio)
+        self.write(exit=int(exitstatus), paused=self._paused, sabio=loops.sabio, asyncio=loops.asyncio)
 
 
 def known_tests() -> list[str]:
