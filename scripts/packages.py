@@ -63,8 +63,8 @@ def versions(python: Path, profile: str) -> dict[str, str]:
     return {"CPython": release, "sabio": f"{sabio} ({profile} build)", "Linux": platform.release()}
 
 
-def run_package(package: Package, python: str | None, profile: str, limit: float, portion: float) -> Result:
-    """Runs one package in all worlds. Raises Unavailable, and Paused if `portion` seconds are over before."""
+def run_package(package: Package, python: str | None, profile: str, limit: float, pause: float) -> Result:
+    """Runs one package in all worlds. Raises Unavailable, and Paused if it is not done before `pause`."""
     environment = Environment(choose(python), profile, f"package-{package.name}")
     wanted = package_source.version(package)
     try:
@@ -85,7 +85,7 @@ def run_package(package: Package, python: str | None, profile: str, limit: float
         package = with_servers(package, servers)
         tree = package_source.unpack(package, sdist)
         suite = Suite(package, environment.python, tree, output, servers)
-        portions = Portions(suite, same, time.monotonic() + portion)
+        portions = Portions(suite, same, pause)
         runs = {}
         for world in WORLDS:
             package_source.unpack(package, sdist)
@@ -131,13 +131,16 @@ def pin(package: Package, python: str | None) -> None:
 
 
 def run_all(
-    packages: Sequence[Package], python: str | None, profile: str, limit: float, portion: float
+    packages: Sequence[Package], python: str | None, profile: str, limit: float, pause: float
 ) -> dict[str, Result]:
-    """Runs packages one after the other, and keeps each result as soon as it is there. Raises Paused."""
+    """Runs packages one after the other, and keeps each result as soon as it is there.
+
+    `pause` is a time of the monotonic clock behind which no more is begun. Raises Paused.
+    """
     results: dict[str, Result] = {}
     for package in packages:
         try:
-            result = run_package(package, python, profile, limit, portion)
+            result = run_package(package, python, profile, limit, pause)
         except Unavailable as reason:
             say(f"!!! {package.name} IS NOT RUN: {reason}")
             result = package_report.skipped(version_or_none(package), str(reason))
@@ -187,8 +190,9 @@ def main() -> None:
         for package in chosen:
             pin(package, options.python)
     else:
+        pause = time.monotonic() + options.portion
         try:
-            results = run_all(chosen, options.python, options.profile, options.limit, options.portion)
+            results = run_all(chosen, options.python, options.profile, options.limit, pause)
         except Paused:
             say("there is more to do: the same command goes on")
             sys.exit(MORE)
