@@ -16,6 +16,7 @@ use sabio_sync::Catch;
 
 use crate::asyncio::asyncio;
 use crate::ffi::{Obj, ObjCell, Sent, Visit, is_cancelled_error, is_coroutine_exact, send};
+use crate::names::names;
 
 /// The coroutine's side and the future's side of one exchange. Clones share it.
 #[derive(Clone, Default)]
@@ -98,6 +99,7 @@ impl Awaiter {
     pub(crate) fn clear(&self) {
         self.keep(None, None);
         self.0.yielded.set(None);
+        drop((self.0.outcome.take(), self.0.thrown.take()));
         drop(self.take_delegate());
     }
 
@@ -215,6 +217,9 @@ fn awaitable_iterator(py: Python<'_>, awaitable: &Obj) -> PyResult<Obj> {
     let bound = awaitable.bind(py);
     if is_coroutine_exact(bound) {
         // Its own iterator, which `__await__` would only wrap.
+        if bound.getattr(names(py)?.cr_suspended.text(py))?.is_truthy()? {
+            return Err(PyRuntimeError::new_err("coroutine is being awaited already"));
+        }
         return Ok(awaitable.clone());
     }
     if let Some(method) = bound.getattr_opt("__await__")? {

@@ -2,34 +2,30 @@
 //!
 //! Under a task of ours it is polled with a waker that is the task itself; when the future is pending, the coroutine
 //! yields the park marker and the task is parked until the waker is used. Under any other task it yields a real future
-//! (see `foreign`). `throw` drops the Rust future: cancellation is dropping, unless the future catches it (see
-//! `awaiter`).
+//! (see `foreign`). Who waits is remembered, so that a second one does not push the first aside (see `driver`). `throw`
+//! drops the Rust future: cancellation is dropping, unless the future catches it (see `awaiter`).
 //!
-//! Invariant: the future is taken out of the coroutine while it is polled, so no borrow is held when it calls into
-//! Python, and a coroutine that is resumed by its own future finds itself running.
+//! Invariants: the future is taken out of the coroutine while it is polled, so no borrow is held when it calls into
+//! Python, and a coroutine that is resumed by its own future finds itself running. One that has ended holds nothing.
 
+mod driver;
 mod method;
 
 use std::cell::{Cell, OnceCell};
 use std::future::Future as StdFuture;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 use sabio_sync::Place;
 
 use crate::awaiter::Awaiter;
 use crate::begun::{Begin, BoxFuture, Wait, boxed};
-use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Outcome, Raised, Ref, Sent, Visit,
-};
-use crate::ffi::{local_waker, raise_stop_iteration};
-use crate::foreign::ForeignWaiter;
-use crate::future_iterator::thrown;
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Obj, ObjCell, Outcome, Raised, Ref, Sent, Visit};
+use crate::native_coroutine::{NativeCoroutine, define, repr, reused, warn_never_awaited};
 use crate::parked::park_marker;
-use crate::task;
 
+pub(crate) use driver::Several;
 pub(crate) use method::{create_method, create_waiting};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +51,8 @@ pub(crate) struct Coroutine {
     owner: ObjCell,
     /// What the method was called with.
     argument: ObjCell,
+    /// Who waits in it, or has waited last: see `driver`.
+    driver: ObjCell,
 }
 
 static COROUTINE: ClassCell = ClassCell::new();
@@ -75,8 +73,9 @@ impl Class for Coroutine {
         if let Some(awaiter) = self.awaiter.get() {
             awaiter.visit(visit);
         }
-        visit.slot(&self.owner);
-        visit.slot(&self.argument);
+        for slot in [&self.owner, &self.argument, &self.driver] {
+            visit.slot(slot);
+        }
     }
 
     fn clear(&self) {
@@ -86,11 +85,9 @@ impl Class for Coroutine {
         }
         self.life.set(Life::Closed);
         self.give_up();
-        if let Some(awaiter) = self.awaiter.get() {
-            awaiter.clear();
-        }
-        self.owner.set(None);
-        self.argument.set(None);
+        // Whoever waits in it is garbage as well.
+        self.driver.set(None);
+        self.let_go();
     }
 }
 
@@ -107,6 +104,7 @@ impl Coroutine {
             awaiter: awaiter.map_or_else(OnceCell::new, OnceCell::from),
             owner: ObjCell::new(owner),
             argument: ObjCell::new(None),
+            driver: ObjCell::new(None),
         }
     }
 
@@ -115,6 +113,25 @@ impl Coroutine {
         self.leave();
         self.begin.set(None);
         drop(self.future.take());
+    }
+
+    /// Lets go of all that it has, having ended, as a coroutine of the interpreter does with its frame: whoever still
+    /// holds it may hold it for long.
+    fn let_go(&self) {
+        if let Some(awaiter) = self.awaiter.get() {
+            awaiter.clear();
+        }
+        self.argument.set(None);
+        self.owner.set(None);
+        self.dismiss();
+    }
+
+    /// Tells those who still wait in it, if any, that there is nothing to wait for: they hear of the end when they run.
+    #[inline]
+    fn dismiss(&self) {
+        if let Some(driver) = self.driver.take() {
+            driver::tell(&driver);
+        }
     }
 
     /// Leaves the line that it stands in, if any.
@@ -199,13 +216,15 @@ where
     Ok(Ref::create(py, Coroutine::new(name, future, Some(awaiter), owner))?.into_obj())
 }
 
-/// Closes the coroutine when its future panics: the future is gone then.
+/// Closes the coroutine unless it goes on: also when its future panics, which is gone then.
 struct Resuming<'a>(&'a Coroutine);
 
 impl Drop for Resuming<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.0.life.get() == Life::Running {
             self.0.life.set(Life::Closed);
+            self.0.let_go();
         }
     }
 }
@@ -254,11 +273,6 @@ fn just_started() -> Raised {
     PyTypeError::new_err("can't send non-None value to a just-started coroutine").into()
 }
 
-#[cold]
-fn reused() -> PyErr {
-    PyRuntimeError::new_err("cannot reuse already awaited coroutine")
-}
-
 /// Takes the future out. RuntimeError if the coroutine has ended, ValueError if it runs.
 #[inline]
 fn start(slf: &Ref<Coroutine>) -> PyResult<(Option<BoxFuture>, Resuming<'_>)> {
@@ -289,55 +303,37 @@ fn awaited(slf: &Ref<Coroutine>, _py: Python<'_>) -> PyResult<Obj> {
 /// Polls the future under whoever drives the coroutine.
 #[inline]
 fn poll(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> Outcome<Sent> {
-    let polled = task::with_current(|task| {
-        task.map(|task| {
-            local_waker(task, |waker| {
-                future.as_mut().poll(&mut Context::from_waker(waker))
-            })
-        })
-    });
-    match polled {
-        Some(Poll::Ready(result)) => finished(slf, future, result),
-        Some(Poll::Pending) => {
-            let yielded = slf.awaiter.get().and_then(Awaiter::take_yielded);
-            suspend(slf, future);
-            match yielded {
-                Some(yielded) => Ok(Sent::Next(yielded)),
-                None => Ok(Sent::Next(park_marker(py)?)),
-            }
-        }
-        None => poll_foreign(slf, py, future),
-    }
-}
-
-#[inline]
-fn finished(slf: &Coroutine, future: BoxFuture, result: Outcome<Obj>) -> Outcome<Sent> {
-    slf.life.set(Life::Closed);
-    drop(future);
-    result.map(Sent::Return)
-}
-
-/// Polls under a task that is not ours (or no task at all, by hand).
-fn poll_foreign(slf: &Ref<Coroutine>, py: Python<'_>, mut future: BoxFuture) -> Outcome<Sent> {
-    let waiter = match ForeignWaiter::create(py) {
-        Ok(waiter) => waiter,
-        Err(error) => {
-            slf.life.set(Life::Closed);
-            return Err(error.into());
-        }
+    let mut poll = |waker: &Waker| future.as_mut().poll(&mut Context::from_waker(waker));
+    let (polled, waiter) = match driver::poll_native(slf, py, &mut poll) {
+        Some(polled) => (polled, None),
+        None => match driver::poll_foreign(slf, py, &mut poll) {
+            Ok((polled, waiter)) => (polled, Some(waiter)),
+            Err(raised) => (Poll::Ready(Err(raised)), None),
+        },
     };
-    let polled = local_waker(&waiter, |waker| {
-        future.as_mut().poll(&mut Context::from_waker(waker))
-    });
     if let Poll::Ready(result) = polled {
-        return finished(slf, future, result);
+        ended(slf, future);
+        return result.map(Sent::Return);
     }
     let yielded = slf.awaiter.get().and_then(Awaiter::take_yielded);
     suspend(slf, future);
-    match yielded {
-        Some(yielded) => Ok(Sent::Next(yielded)),
-        None => Ok(Sent::Next(waiter.park(py)?)),
+    match (yielded, waiter) {
+        (Some(yielded), _) => {
+            // What is awaited tells the task itself.
+            slf.driver.set(None);
+            Ok(Sent::Next(yielded))
+        }
+        (None, None) => Ok(Sent::Next(park_marker(py)?)),
+        (None, Some(waiter)) => Ok(Sent::Next(waiter.park(py)?)),
     }
+}
+
+/// The coroutine is over, with what its future left behind.
+#[inline]
+fn ended(slf: &Coroutine, future: BoxFuture) {
+    slf.life.set(Life::Closed);
+    drop(future);
+    slf.let_go();
 }
 
 /// `throw()`: into the Python object that is awaited or where the future catches; otherwise it drops the future and
@@ -346,6 +342,7 @@ fn throw(slf: &Ref<Coroutine>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
     let (future, resuming) = start(slf)?;
     let Some(future) = future else {
         slf.give_up();
+        drop(resuming);
         return Err(error);
     };
     let thrown = match slf.awaiter.get() {
@@ -363,8 +360,7 @@ fn throw(slf: &Ref<Coroutine>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
             Ok(result?)
         }
         Err(error) => {
-            slf.life.set(Life::Closed);
-            drop(future);
+            ended(slf, future);
             Err(error)
         }
     }
@@ -377,9 +373,16 @@ fn close(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
     slf.life.set(Life::Closed);
     let delegate = slf.awaiter.get().and_then(Awaiter::take_delegate);
     slf.give_up();
-    if let Some(delegate) = delegate
-        && let Some(close) = delegate.bind(py).getattr_opt("close")?
-    {
+    let closed = match delegate {
+        Some(delegate) => close_delegate(delegate.bind(py)),
+        None => Ok(()),
+    };
+    slf.let_go();
+    closed
+}
+
+fn close_delegate(delegate: &Bound<'_, PyAny>) -> PyResult<()> {
+    if let Some(close) = delegate.getattr_opt("close")? {
         close.call0()?;
     }
     Ok(())
@@ -389,70 +392,54 @@ fn finalize(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
     match slf.life.get() {
         Life::Created => {
             slf.life.set(Life::Closed);
-            let message =
-                std::ffi::CString::new(format!("coroutine '{}' was never awaited", slf.name.get()))?;
-            PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 1)
+            warn_never_awaited(py, slf.name())
         }
         Life::Suspended => close(slf, py),
         Life::Running | Life::Closed => Ok(()),
     }
 }
 
-/// To a caller of `send()` or `throw()`, a return is StopIteration.
-fn to_caller(py: Python<'_>, sent: Sent) -> PyResult<Obj> {
-    match sent {
-        Sent::Next(object) => Ok(object),
-        Sent::Return(object) => Err(raise_stop_iteration(py, &object)),
+impl NativeCoroutine for Coroutine {
+    fn name(&self) -> &'static str {
+        self.name.get()
     }
-}
 
-fn define(table: &mut MethodTable<Coroutine>) {
-    table
-        .fast_onearg(c"send", c"send($self, value, /)\n--\n\nResume the coroutine.", |slf, value| {
-            let py = value.py();
-            let sent = resume(slf, py, Some(&Obj::from(value)))?;
-            to_caller(py, sent)
-        })
-        .method(
-            c"throw",
-            c"throw($self, typ, val=None, tb=None, /)\n--\n\nRaise an exception in the coroutine: it is cancelled.",
-            |slf, args: Args<'_, '_>| {
-                let sent = throw(slf, args.py(), thrown(args)?)?;
-                to_caller(args.py(), sent)
-            },
-        )
-        .noargs(c"close", c"close($self, /)\n--\n\nCancel the coroutine.", close)
-        .getter(c"__name__", c"The name of the method.", |slf, py| {
-            let name = slf.name.get().rsplit('.').next().unwrap_or(slf.name.get());
-            Ok(Obj::from(PyString::new(py, name)))
-        })
-        .getter(c"__qualname__", c"Class and name of the method.", |slf, py| Ok(Obj::from(PyString::new(py, slf.name.get()))))
-        .getter(c"cr_running", c"Whether the coroutine is being resumed.", |slf, _py| Ok(slf.life.get() == Life::Running))
-        .getter(c"cr_suspended", c"Whether the coroutine waits.", |slf, _py| Ok(slf.life.get() == Life::Suspended))
-        .getter(c"cr_await", c"The Python object that the coroutine awaits, or None.", |slf, _py| {
-            Ok(slf.awaiter.get().and_then(Awaiter::delegate))
-        })
-        .getter(c"cr_frame", c"None: a native coroutine has no Python frame.", |_slf, _py| Ok(()))
-        .getter(c"cr_origin", c"None: not tracked.", |_slf, _py| Ok(()));
+    fn resume(slf: &Ref<Coroutine>, py: Python<'_>, value: Option<&Obj>) -> Outcome<Sent> {
+        resume(slf, py, value)
+    }
+
+    fn throw(slf: &Ref<Coroutine>, py: Python<'_>, error: PyErr) -> PyResult<Sent> {
+        throw(slf, py, error)
+    }
+
+    fn close(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
+        close(slf, py)
+    }
+
+    fn is_running(&self) -> bool {
+        self.life.get() == Life::Running
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.life.get() == Life::Suspended
+    }
+
+    fn awaited(&self) -> Option<Obj> {
+        self.awaiter.get().and_then(Awaiter::delegate)
+    }
 }
 
 /// Builds the classes and adds the public one to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    driver::init(py)?;
     let class = ClassBuilder::<Coroutine>::new(c"A coroutine that is written in Rust; await it.")
         .members(define)
         .awaitable(awaited)
         .resumable(resume)
         .finalizer(finalize)
         .weakrefs()
-        .repr(|slf, py| {
-            let text = format!(
-                "<coroutine object {} at {:p}>",
-                slf.name.get(),
-                slf.as_obj().as_ptr()
-            );
-            Ok(Obj::from(PyString::new(py, &text)))
-        })
+        .repr(repr)
         .build(py, &Base::Object)?;
     module.add("Coroutine", class)
 }

@@ -102,6 +102,12 @@ impl ForeignWaiter {
         self.future.get()
     }
 
+    /// Whether the future is still to be resolved, and somebody else has it.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        // One reference is ours, and one the slot's.
+        !self.woken.get() && self.future.get().is_some_and(|future| future.refcount() > 2)
+    }
+
     /// Whether the task has been cancelled and only has to run to notice it, as far as that can be seen at the future
     /// without running Python code.
     pub(crate) fn is_cancelled(&self) -> bool {

@@ -123,6 +123,7 @@ names! {
     set_running_loop = "_set_running_loop",
     future_class = "Future",
     task_class = "Task",
+    cr_suspended = "cr_suspended",
     throw = "throw",
     unwrap = "unwrap",
     wait = "wait",

@@ -2,13 +2,23 @@
 
 use std::task::Waker;
 
+use crate::coroutine::Several;
 use crate::ffi::{Obj, Visit, waker_target};
 use crate::foreign::ForeignWaiter;
-use crate::task::Task;
+use crate::task::{Phase, Task};
 
 /// Shows the garbage collector the task that an owned waker would wake, if it is one of ours.
 pub(crate) fn visit_waker(visit: &mut Visit<'_>, waker: &Waker) {
-    let _ = visit.waker_of::<Task>(waker) || visit.waker_of::<ForeignWaiter>(waker);
+    let _ = visit.waker_of::<Task>(waker)
+        || visit.waker_of::<ForeignWaiter>(waker)
+        || visit.waker_of::<Several>(waker);
+}
+
+/// Whether somebody waits for this waker to be used, who would not run otherwise.
+pub(crate) fn is_waited_for(waker: &Waker) -> bool {
+    waker_target::<Task, _>(waker, |task| task.phase().get() == Phase::Parked)
+        .or_else(|| waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.is_waited_for()))
+        .unwrap_or(false)
 }
 
 /// Who waits behind a waker: a task of ours, or the future that another task was given.

@@ -8,12 +8,10 @@ use std::task::{Context, Poll, Waker};
 use pyo3::prelude::*;
 use sabio_sync::Place;
 
-use super::{Coroutine, Life, Resuming, poll, reused};
+use super::{Coroutine, Life, Resuming, driver, poll, reused};
 use crate::begun::{Begin, Begun, Wait};
-use crate::ffi::{Kept, Obj, ObjCell, Outcome, Ref, Sent, local_waker};
-use crate::foreign::ForeignWaiter;
+use crate::ffi::{Kept, Obj, ObjCell, Outcome, Ref, Sent};
 use crate::parked::park_marker;
-use crate::task;
 
 /// Ended coroutines of methods that needed no future: they hold nothing.
 static KEPT: Kept<Coroutine, 32> = Kept::new();
@@ -73,6 +71,7 @@ fn make(
         awaiter: OnceCell::new(),
         owner: ObjCell::new(Some(owner)),
         argument: ObjCell::new(argument),
+        driver: ObjCell::new(None),
     })?;
     Ok(coroutine.into_obj())
 }
@@ -86,7 +85,7 @@ pub(super) fn resume(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> Outc
     match begin(py, &owner, &slf.argument)? {
         Begun::Done(result) => {
             drop(resuming);
-            retire(slf);
+            KEPT.keep(slf);
             Ok(Sent::Return(result))
         }
         Begun::Awaits(rest) => {
@@ -99,14 +98,6 @@ pub(super) fn resume(slf: &Ref<Coroutine>, py: Python<'_>, begin: Begin) -> Outc
     }
 }
 
-/// A method has ended: its coroutine holds nothing any more, and may be used for another call.
-#[inline(always)]
-fn retire(slf: &Ref<Coroutine>) {
-    slf.owner.set(None);
-    slf.argument.set(None);
-    KEPT.keep(slf);
-}
-
 /// Polls for the object under whoever drives the coroutine, which is created or suspended. The object is out of its
 /// place meanwhile: the collector takes it for held by somebody else, which it is.
 #[inline(always)]
@@ -114,9 +105,7 @@ pub(super) fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -
     let Some(standing) = Standing::start(slf) else {
         return Err(reused().into());
     };
-    let polled =
-        task::with_current(|task| task.map(|task| local_waker(task, |waker| standing.poll(py, wait, waker))));
-    match polled {
+    match driver::poll_native(slf, py, |waker| standing.poll(py, wait, waker)) {
         Some(Poll::Pending) => {
             standing.suspend();
             Ok(Sent::Next(park_marker(py)?))
@@ -159,12 +148,13 @@ impl<'a> Standing<'a> {
     /// The wait is over, with this result.
     #[inline(always)]
     fn end(mut self, result: Outcome<Obj>) -> Outcome<Sent> {
+        let result = result?;
         let coroutine = self.coroutine;
         coroutine.life.set(Life::Closed);
         coroutine.wait.set(None);
-        let result = result?;
         drop(self.owner.take());
         coroutine.argument.set(None);
+        coroutine.dismiss();
         KEPT.keep(coroutine);
         Ok(Sent::Return(result))
     }
@@ -174,12 +164,25 @@ impl Drop for Standing<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(owner) = self.owner.take() {
-            self.coroutine.owner.set(Some(owner));
-        }
-        if self.coroutine.life.get() == Life::Running {
-            self.coroutine.life.set(Life::Closed);
+            if self.coroutine.life.get() == Life::Suspended {
+                self.coroutine.owner.set(Some(owner));
+            } else {
+                fail(self.coroutine, owner);
+            }
         }
     }
+}
+
+/// An error ends the wait.
+#[cold]
+#[inline(never)]
+fn fail(coroutine: &Coroutine, owner: Obj) {
+    coroutine.life.set(Life::Closed);
+    driver::without_exception(|| {
+        coroutine.owner.set(Some(owner));
+        coroutine.leave();
+        coroutine.let_go();
+    });
 }
 
 /// As [`stand`], under a task that is not ours (or no task at all, by hand).
@@ -192,8 +195,9 @@ fn stand_foreign(standing: Standing<'_>, py: Python<'_>, wait: &'static Wait) ->
     {
         return standing.end(Ok(result));
     }
-    let waiter = ForeignWaiter::create(py)?;
-    match local_waker(&waiter, |waker| standing.poll(py, wait, waker)) {
+    let (polled, waiter) =
+        driver::poll_foreign(coroutine, py, &mut |waker: &Waker| standing.poll(py, wait, waker))?;
+    match polled {
         Poll::Ready(result) => standing.end(result),
         Poll::Pending => {
             standing.suspend();

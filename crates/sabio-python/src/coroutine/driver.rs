@@ -1,0 +1,173 @@
+//! Who drives a native coroutine: the task that waits in it and is told by a waker when to go on.
+//!
+//! It is one task from the first step to the last, unless a program makes a mistake. Where a second task resumes a
+//! coroutine in which the first one waits, asyncio has both wait for one future: whoever runs first goes on, and the
+//! other one hears that the coroutine has ended. So it is here: both are told at the same time, in the order in which they
+//! came.
+
+use std::ptr;
+use std::task::{Poll, RawWakerVTable, Waker};
+
+use pyo3::prelude::*;
+
+use super::Coroutine;
+use crate::ffi::{
+    Base, Class, ClassBuilder, ClassCell, LocalQueue, LocalWake, Obj, Outcome, Ref, Visit, local_waker,
+    waker_table,
+};
+use crate::foreign::ForeignWaiter;
+use crate::task::{self, Task};
+use crate::waker::{is_waited_for, visit_waker};
+
+/// Several who wait in one coroutine, in the order in which they came.
+pub(crate) struct Several {
+    wakers: LocalQueue<Waker>,
+}
+
+static SEVERAL: ClassCell = ClassCell::new();
+
+impl Class for Several {
+    const NAME: &'static std::ffi::CStr = c"sabio._Several";
+
+    fn cell() -> &'static ClassCell {
+        &SEVERAL
+    }
+
+    fn visit(&self, visit: &mut Visit<'_>) {
+        visit.queue(&self.wakers, |visit, waker| visit_waker(visit, waker));
+    }
+
+    fn clear(&self) {
+        drop(self.wakers.take_all());
+    }
+}
+
+static WAKER: RawWakerVTable = waker_table::<Several>();
+
+impl LocalWake for Several {
+    fn table() -> &'static RawWakerVTable {
+        &WAKER
+    }
+
+    fn wake(slf: Ref<Several>) {
+        slf.wakers.take_all().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Several {
+    /// Those who wait already, and `newcomer`. MemoryError.
+    fn join(py: Python<'_>, waiting: Vec<Waker>, newcomer: Waker) -> PyResult<Ref<Several>> {
+        let wakers = LocalQueue::with_capacity(0);
+        let known = waiting.iter().any(|waker| waker.will_wake(&newcomer));
+        let newcomer = (!known).then_some(newcomer);
+        for waker in waiting.into_iter().chain(newcomer) {
+            wakers.make_room()?;
+            wakers.push(waker);
+        }
+        Ok(Ref::create(py, Several { wakers })?)
+    }
+}
+
+/// Polls under the task of ours that is being stepped; `None` if there is none.
+#[inline(always)]
+pub(super) fn poll_native(
+    coroutine: &Coroutine,
+    py: Python<'_>,
+    mut poll: impl FnMut(&Waker) -> Poll<Outcome<Obj>>,
+) -> Option<Poll<Outcome<Obj>>> {
+    task::with_current(|task| {
+        let task = task?;
+        let before = coroutine.driver.as_ptr();
+        if !before.is_null() && !ptr::eq(before, task.as_obj().as_ptr()) {
+            let waker = local_waker(task, Waker::clone);
+            return Some(poll_for(coroutine, py, task.as_obj(), waker, &mut poll));
+        }
+        let polled = local_waker(task, &mut poll);
+        if polled.is_ready() {
+            coroutine.driver.set(None);
+        } else if before.is_null() {
+            coroutine.driver.set(Some(task.as_obj().clone()));
+        }
+        Some(polled)
+    })
+}
+
+/// Polls under a task that is not ours (or no task at all, by hand). RuntimeError if no loop runs.
+pub(super) fn poll_foreign(
+    coroutine: &Coroutine,
+    py: Python<'_>,
+    poll: &mut dyn FnMut(&Waker) -> Poll<Outcome<Obj>>,
+) -> Outcome<(Poll<Outcome<Obj>>, Ref<ForeignWaiter>)> {
+    let waiter = ForeignWaiter::create(py)?;
+    let waker = local_waker(&waiter, Waker::clone);
+    let polled = poll_for(coroutine, py, waiter.as_obj(), waker, poll);
+    Ok((polled, waiter))
+}
+
+/// Polls for `newcomer`, and for whoever else still waits in the coroutine.
+#[inline(never)]
+fn poll_for(
+    coroutine: &Coroutine,
+    py: Python<'_>,
+    newcomer: &Obj,
+    waker: Waker,
+    poll: &mut dyn FnMut(&Waker) -> Poll<Outcome<Obj>>,
+) -> Poll<Outcome<Obj>> {
+    let waiting = match coroutine.driver.take() {
+        Some(before) => waiting(py, &before),
+        None => Vec::new(),
+    };
+    if waiting.is_empty() {
+        let polled = poll(&waker);
+        if polled.is_pending() {
+            coroutine.driver.set(Some(newcomer.clone()));
+        }
+        return polled;
+    }
+    let several = Several::join(py, waiting, waker)?;
+    // Whoever has waited is told when the coroutine ends, whatever comes of this.
+    coroutine.driver.set(Some(several.as_obj().clone()));
+    local_waker(&several, poll)
+}
+
+/// Those behind a driver who still wait.
+fn waiting(py: Python<'_>, driver: &Obj) -> Vec<Waker> {
+    let bound = driver.bind(py);
+    let mut wakers: Vec<Waker> = match Ref::<Several>::downcast(bound) {
+        Some(several) => several.wakers.take_all().into(),
+        None => Ref::<Task>::downcast(bound)
+            .map(|task| local_waker(task, Waker::clone))
+            .or_else(|| Ref::<ForeignWaiter>::downcast(bound).map(|waiter| local_waker(waiter, Waker::clone)))
+            .into_iter()
+            .collect(),
+    };
+    wakers.retain(is_waited_for);
+    wakers
+}
+
+/// Tells those behind a driver who still wait that the coroutine has ended.
+#[cold]
+#[inline(never)]
+pub(super) fn tell(driver: &Obj) {
+    without_exception(|| {
+        let waiting = Python::attach(|py| waiting(py, driver));
+        waiting.into_iter().for_each(Waker::wake);
+    });
+}
+
+/// Puts an exception that is set aside while `body` runs, which may call Python code.
+pub(super) fn without_exception(body: impl FnOnce()) {
+    Python::attach(|py| {
+        let pending = PyErr::take(py);
+        body();
+        if let Some(pending) = pending {
+            pending.restore(py);
+        }
+    });
+}
+
+/// Builds the class.
+pub(super) fn init(py: Python<'_>) -> PyResult<()> {
+    ClassBuilder::<Several>::new(c"Those who wait in one coroutine.").build(py, &Base::Object)?;
+    Ok(())
+}
