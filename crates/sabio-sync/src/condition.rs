@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::task::Waker;
 
-use crate::lock::Lock;
+use crate::lock::{Lock, LockState};
 use crate::waiters::Waiters;
 
 /// How a task learns that it was cancelled while it waits, so that it can put things in order.
@@ -58,7 +58,7 @@ impl Catch for Lock {
 impl Monitor for Lock {
     fn release(&self) -> Result<(), Infallible> {
         // Waiting without the lock is an error of the caller's that it can look for itself.
-        let _ = Self::release(self);
+        let _ = LockState::release(self);
         Ok(())
     }
 
@@ -68,7 +68,7 @@ impl Monitor for Lock {
     }
 
     fn try_acquire(&self) -> bool {
-        Self::try_acquire(self)
+        LockState::try_acquire(self)
     }
 }
 

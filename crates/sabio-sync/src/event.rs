@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -15,11 +16,12 @@ use crate::waiters::{Place, WaitQueue};
 /// A flag, false at first. Clones are the same flag.
 #[derive(Clone, Default)]
 pub struct Event {
-    inner: Rc<Inner>,
+    state: Rc<EventState>,
 }
 
+/// The flag itself, for who has a place of its own for it.
 #[derive(Default)]
-struct Inner {
+pub struct EventState {
     set: Cell<bool>,
     waiters: WaitQueue,
 }
@@ -31,39 +33,6 @@ impl Event {
         Self::default()
     }
 
-    /// As [`new`](Self::new), with a queue that knows the doomed: see [`WaitQueue::with_doomed`].
-    #[must_use]
-    pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
-        let inner = Inner {
-            set: Cell::new(false),
-            waiters: WaitQueue::with_doomed(doomed),
-        };
-        Self {
-            inner: Rc::new(inner),
-        }
-    }
-
-    /// Whether the flag is set.
-    #[must_use]
-    #[inline]
-    pub fn is_set(&self) -> bool {
-        self.inner.set.get()
-    }
-
-    /// Sets the flag and wakes everybody who waits for it, in the order in which they came.
-    #[inline]
-    pub fn set(&self) {
-        if !self.inner.set.replace(true) {
-            self.inner.waiters.wake_all();
-        }
-    }
-
-    /// Clears the flag: from now on tasks wait for the next [`set`](Self::set).
-    #[inline]
-    pub fn clear(&self) {
-        self.inner.set.set(false);
-    }
-
     /// A future that ends when the flag is set; at once if it is set at the first poll.
     pub fn wait(&self) -> WaitForEvent {
         WaitForEvent {
@@ -71,8 +40,49 @@ impl Event {
             place: Place::default(),
         }
     }
+}
 
-    /// [`wait`](Self::wait) for who keeps the place in line as such: polls from there. Every wait ends with
+impl Deref for Event {
+    type Target = EventState;
+
+    #[inline]
+    fn deref(&self) -> &EventState {
+        &self.state
+    }
+}
+
+impl EventState {
+    /// A flag that is not set, with a queue that knows the doomed: see [`WaitQueue::with_doomed`].
+    #[must_use]
+    pub const fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
+        Self {
+            set: Cell::new(false),
+            waiters: WaitQueue::with_doomed(doomed),
+        }
+    }
+
+    /// Whether the flag is set.
+    #[must_use]
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.set.get()
+    }
+
+    /// Sets the flag and wakes everybody who waits for it, in the order in which they came.
+    #[inline]
+    pub fn set(&self) {
+        if !self.set.replace(true) {
+            self.waiters.wake_all();
+        }
+    }
+
+    /// Clears the flag: from now on tasks wait for the next [`set`](Self::set).
+    #[inline]
+    pub fn clear(&self) {
+        self.set.set(false);
+    }
+
+    /// [`Event::wait`] for who keeps the place in line as such: polls from there. Every wait ends with
     /// [`leave`](Self::leave).
     #[inline(always)]
     pub fn poll_wait(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
@@ -80,29 +90,35 @@ impl Event {
             place.finish();
             return Poll::Ready(());
         }
-        self.inner.waiters.poll(place, cx)
+        self.waiters.poll(place, cx)
     }
 
     /// Gives up a place of [`poll_wait`](Self::poll_wait).
     #[inline]
     pub fn leave(&self, place: &Place) {
         // Whoever was woken was woken with all others: there is nothing to pass on.
-        self.inner.waiters.leave(place);
+        self.waiters.leave(place);
     }
 
     /// Those who wait.
     #[must_use]
     pub fn waiters(&self) -> &WaitQueue {
-        &self.inner.waiters
+        &self.waiters
     }
 }
 
 impl fmt::Debug for Event {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(formatter)
+    }
+}
+
+impl fmt::Debug for EventState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Event")
             .field("set", &self.is_set())
-            .field("waiters", &self.inner.waiters.inside())
+            .field("waiters", &self.waiters.inside())
             .finish()
     }
 }

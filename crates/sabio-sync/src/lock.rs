@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -17,11 +18,12 @@ use crate::waiters::{Departure, Place, WaitQueue};
 /// A lock. Clones are the same lock.
 #[derive(Clone, Default)]
 pub struct Lock {
-    inner: Rc<Inner>,
+    state: Rc<LockState>,
 }
 
+/// The lock itself, for who has a place of its own for it.
 #[derive(Default)]
-struct Inner {
+pub struct LockState {
     locked: Cell<bool>,
     waiters: WaitQueue,
 }
@@ -48,31 +50,9 @@ impl Lock {
     /// As [`new`](Self::new), passing over the doomed: see [`WaitQueue::with_doomed`].
     #[must_use]
     pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
-        let inner = Inner {
-            locked: Cell::new(false),
-            waiters: WaitQueue::with_doomed(doomed),
-        };
         Self {
-            inner: Rc::new(inner),
+            state: Rc::new(LockState::with_doomed(doomed)),
         }
-    }
-
-    /// Whether somebody holds the lock.
-    #[must_use]
-    #[inline]
-    pub fn locked(&self) -> bool {
-        self.inner.locked.get()
-    }
-
-    /// Takes the lock, if that can be done without waiting and without jumping the line.
-    #[must_use]
-    #[inline]
-    pub fn try_acquire(&self) -> bool {
-        let free = !self.inner.locked.get() && !self.inner.waiters.is_contended();
-        if free {
-            self.inner.locked.set(true);
-        }
-        free
     }
 
     /// A future that takes the lock. It acts, and gets in line, when it is first polled.
@@ -82,8 +62,46 @@ impl Lock {
             place: Place::default(),
         }
     }
+}
 
-    /// [`acquire`](Self::acquire) for who keeps the place in line as such: polls from there. Every wait ends with
+impl Deref for Lock {
+    type Target = LockState;
+
+    #[inline]
+    fn deref(&self) -> &LockState {
+        &self.state
+    }
+}
+
+impl LockState {
+    /// A lock that nobody holds, which passes over the doomed: see [`WaitQueue::with_doomed`].
+    #[must_use]
+    pub const fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
+        Self {
+            locked: Cell::new(false),
+            waiters: WaitQueue::with_doomed(doomed),
+        }
+    }
+
+    /// Whether somebody holds the lock.
+    #[must_use]
+    #[inline]
+    pub fn locked(&self) -> bool {
+        self.locked.get()
+    }
+
+    /// Takes the lock, if that can be done without waiting and without jumping the line.
+    #[must_use]
+    #[inline]
+    pub fn try_acquire(&self) -> bool {
+        let free = !self.locked.get() && !self.waiters.is_contended();
+        if free {
+            self.locked.set(true);
+        }
+        free
+    }
+
+    /// [`Lock::acquire`] for who keeps the place in line as such: polls from there. Every wait ends with
     /// [`leave`](Self::leave).
     #[inline(always)]
     pub fn poll_acquire(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
@@ -91,19 +109,19 @@ impl Lock {
             place.finish();
             return Poll::Ready(());
         }
-        if self.inner.waiters.poll(place, cx).is_pending() {
+        if self.waiters.poll(place, cx).is_pending() {
             return Poll::Pending;
         }
         // Between the wake-up and this poll nobody else could take it: this task was in line.
-        self.inner.locked.set(true);
+        self.locked.set(true);
         Poll::Ready(())
     }
 
     /// Gives up a place of [`poll_acquire`](Self::poll_acquire), and passes on what it stood for.
     #[inline]
     pub fn leave(&self, place: &Place) {
-        if self.inner.waiters.leave(place) != Departure::Outside && !self.locked() {
-            self.inner.waiters.wake_first();
+        if self.waiters.leave(place) != Departure::Outside && !self.locked() {
+            self.waiters.wake_first();
         }
     }
 
@@ -113,26 +131,32 @@ impl Lock {
     /// [`NotAcquired`] if nobody holds the lock.
     #[inline]
     pub fn release(&self) -> Result<(), NotAcquired> {
-        if !self.inner.locked.replace(false) {
+        if !self.locked.replace(false) {
             return Err(NotAcquired);
         }
-        self.inner.waiters.wake_first();
+        self.waiters.wake_first();
         Ok(())
     }
 
     /// Those in line.
     #[must_use]
     pub fn waiters(&self) -> &WaitQueue {
-        &self.inner.waiters
+        &self.waiters
     }
 }
 
 impl fmt::Debug for Lock {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(formatter)
+    }
+}
+
+impl fmt::Debug for LockState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Lock")
             .field("locked", &self.locked())
-            .field("waiters", &self.inner.waiters.inside())
+            .field("waiters", &self.waiters.inside())
             .finish()
     }
 }

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::store::Store;
-use crate::waiters::{Departure, Place, WaitQueue, Waiters};
+use crate::waiters::{BorrowedWait, Departure, Place, WaitQueue};
 
 /// Why an item was not put. It comes back, unless the store had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Queue<S> {
     getters: WaitQueue,
     putters: WaitQueue,
     /// Those in [`Queue::join`].
-    joiners: Waiters,
+    joiners: WaitQueue,
     unfinished: Cell<usize>,
     shut_down: Cell<bool>,
 }
@@ -90,7 +90,7 @@ impl<S: Store> Queue<S> {
             store,
             getters,
             putters,
-            joiners: Waiters::new(),
+            joiners: WaitQueue::default(),
             unfinished: Cell::new(0),
             shut_down: Cell::new(false),
         }
@@ -258,7 +258,7 @@ impl<S: Store> Queue<S> {
     /// has its turn.
     pub async fn join(&self) {
         if self.unfinished.get() > 0 {
-            self.joiners.wait().await;
+            BorrowedWait::new(&self.joiners).await;
         }
     }
 

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -17,33 +18,55 @@ use crate::waiters::{Departure, Place, WaitQueue};
 /// A semaphore. Clones are the same semaphore.
 #[derive(Clone)]
 pub struct Semaphore {
-    inner: Rc<Inner>,
+    state: Rc<SemaphoreState>,
 }
 
-struct Inner {
+/// The semaphore itself, for who has a place of its own for it.
+pub struct SemaphoreState {
     value: Cell<u64>,
     waiters: WaitQueue,
 }
 
 impl Semaphore {
     /// So many permits that never run out: taking and giving back does not change them.
-    pub const UNLIMITED: u64 = u64::MAX;
+    pub const UNLIMITED: u64 = SemaphoreState::UNLIMITED;
 
     /// A semaphore with `value` free permits.
     #[must_use]
     pub fn new(value: u64) -> Self {
-        Self::with_doomed(value, |_| false)
+        Self {
+            state: Rc::new(SemaphoreState::with_doomed(value, |_| false)),
+        }
     }
 
-    /// As [`new`](Self::new), passing over the doomed: see [`WaitQueue::with_doomed`].
+    /// A future that takes a permit. It acts, and gets in line, when it is first polled.
+    pub fn acquire(&self) -> AcquireSemaphore {
+        AcquireSemaphore {
+            semaphore: self.clone(),
+            place: Place::default(),
+        }
+    }
+}
+
+impl Deref for Semaphore {
+    type Target = SemaphoreState;
+
+    #[inline]
+    fn deref(&self) -> &SemaphoreState {
+        &self.state
+    }
+}
+
+impl SemaphoreState {
+    /// See [`Semaphore::UNLIMITED`].
+    pub const UNLIMITED: u64 = u64::MAX;
+
+    /// A semaphore with `value` free permits, which passes over the doomed: see [`WaitQueue::with_doomed`].
     #[must_use]
-    pub fn with_doomed(value: u64, doomed: fn(&Waker) -> bool) -> Self {
-        let inner = Inner {
+    pub const fn with_doomed(value: u64, doomed: fn(&Waker) -> bool) -> Self {
+        Self {
             value: Cell::new(value),
             waiters: WaitQueue::with_doomed(doomed),
-        };
-        Self {
-            inner: Rc::new(inner),
         }
     }
 
@@ -51,19 +74,19 @@ impl Semaphore {
     #[must_use]
     #[inline]
     pub fn value(&self) -> u64 {
-        self.inner.value.get()
+        self.value.get()
     }
 
     /// Changes the number of free permits, without waking anybody.
     pub fn set_value(&self, value: u64) {
-        self.inner.value.set(value);
+        self.value.set(value);
     }
 
     /// Whether a newcomer would have to wait.
     #[must_use]
     #[inline]
     pub fn locked(&self) -> bool {
-        self.value() == 0 || self.inner.waiters.is_contended()
+        self.value() == 0 || self.waiters.is_contended()
     }
 
     /// Takes a permit, if that can be done without waiting and without jumping the line.
@@ -77,15 +100,7 @@ impl Semaphore {
         free
     }
 
-    /// A future that takes a permit. It acts, and gets in line, when it is first polled.
-    pub fn acquire(&self) -> AcquireSemaphore {
-        AcquireSemaphore {
-            semaphore: self.clone(),
-            place: Place::default(),
-        }
-    }
-
-    /// [`acquire`](Self::acquire) for who keeps the place in line as such: polls from there. Every wait ends with
+    /// [`Semaphore::acquire`] for who keeps the place in line as such: polls from there. Every wait ends with
     /// [`leave`](Self::leave).
     #[inline(always)]
     pub fn poll_acquire(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
@@ -93,7 +108,7 @@ impl Semaphore {
             place.finish();
             return Poll::Ready(());
         }
-        if self.inner.waiters.poll(place, cx).is_pending() {
+        if self.waiters.poll(place, cx).is_pending() {
             return Poll::Pending;
         }
         self.hand_out_all();
@@ -103,7 +118,7 @@ impl Semaphore {
     /// Gives up a place of [`poll_acquire`](Self::poll_acquire), and passes on what it stood for.
     #[inline]
     pub fn leave(&self, place: &Place) {
-        match self.inner.waiters.leave(place) {
+        match self.waiters.leave(place) {
             Departure::Outside => return,
             Departure::Waiting => {}
             Departure::Woken | Departure::WokenWithAll => self.add(1),
@@ -121,7 +136,7 @@ impl Semaphore {
     /// Those in line.
     #[must_use]
     pub fn waiters(&self) -> &WaitQueue {
-        &self.inner.waiters
+        &self.waiters
     }
 
     #[inline]
@@ -137,7 +152,7 @@ impl Semaphore {
     fn hand_out(&self) -> bool {
         // Taken off before the wake-up, which may run foreign code, and put back if it is not wanted.
         self.add(-1);
-        let woken = self.inner.waiters.wake_one();
+        let woken = self.waiters.wake_one();
         if !woken {
             self.add(1);
         }
@@ -152,10 +167,16 @@ impl Semaphore {
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(formatter)
+    }
+}
+
+impl fmt::Debug for SemaphoreState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Semaphore")
             .field("value", &self.value())
-            .field("waiters", &self.inner.waiters.inside())
+            .field("waiters", &self.waiters.inside())
             .finish()
     }
 }

@@ -12,7 +12,7 @@
 
 mod chain;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
@@ -80,10 +80,17 @@ impl fmt::Debug for Waiters {
     }
 }
 
-/// The queue itself, which the primitives keep next to the rest of their state.
-#[derive(Default)]
+/// The queue itself, which the primitives keep next to the rest of their state. It is two words until somebody waits:
+/// most locks are never waited for.
 pub struct WaitQueue {
-    queue: RefCell<Chain>,
+    queue: OnceCell<Box<RefCell<Chain>>>,
+    doomed: fn(&Waker) -> bool,
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        Self::with_doomed(|_| false)
+    }
 }
 
 impl WaitQueue {
@@ -91,11 +98,18 @@ impl WaitQueue {
     /// next step, because they have been cancelled. `doomed` is asked about the wakers of waiting
     /// tasks; it must neither use the queue nor wake, clone or drop a waker.
     #[must_use]
-    pub fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
-        let queue = Chain::with_doomed(doomed);
+    pub const fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
         Self {
-            queue: RefCell::new(queue),
+            queue: OnceCell::new(),
+            doomed,
         }
+    }
+
+    /// The chain of those who wait, which begins with the first of them.
+    #[inline]
+    fn chain(&self) -> &RefCell<Chain> {
+        self.queue
+            .get_or_init(|| Box::new(RefCell::new(Chain::with_doomed(self.doomed))))
     }
 
     /// Polls for who has this place in this queue: takes it at first, is ready once it was woken.
@@ -106,16 +120,16 @@ impl WaitQueue {
                 let waker = cx.waker().clone();
                 place
                     .0
-                    .set(Standing::Inside(self.queue.borrow_mut().push_back(waker)));
+                    .set(Standing::Inside(self.chain().borrow_mut().push_back(waker)));
                 Poll::Pending
             }
             Standing::Inside(node) => {
-                if self.queue.borrow_mut().take_if_woken(node).is_some() {
+                if self.chain().borrow_mut().take_if_woken(node).is_some() {
                     place.finish();
                     return Poll::Ready(());
                 }
                 let waker = cx.waker().clone();
-                let old = self.queue.borrow_mut().replace_waker(node, waker);
+                let old = self.chain().borrow_mut().replace_waker(node, waker);
                 drop(old);
                 Poll::Pending
             }
@@ -130,7 +144,7 @@ impl WaitQueue {
             return Departure::Outside;
         };
         place.finish();
-        let left = self.queue.borrow_mut().leave(node);
+        let left = self.chain().borrow_mut().leave(node);
         match left {
             Left::Waiting(waker) => {
                 drop(waker);
@@ -149,7 +163,7 @@ impl WaitQueue {
     }
 
     fn wake_alive(&self) -> bool {
-        let woken = self.queue.borrow_mut().pop_alive();
+        let woken = self.chain().borrow_mut().pop_alive();
         match woken {
             Some(waker) => {
                 waker.wake();
@@ -164,7 +178,7 @@ impl WaitQueue {
     #[inline]
     pub(crate) fn wake_first(&self) {
         if !self.is_empty() {
-            let woken = self.queue.borrow_mut().pop_first();
+            let woken = self.chain().borrow_mut().pop_first();
             if let Some(waker) = woken {
                 waker.wake();
             }
@@ -176,7 +190,7 @@ impl WaitQueue {
     pub fn wake_all(&self) -> usize {
         let count = self.len();
         for woken in 0..count {
-            let waker = self.queue.borrow_mut().pop_front(Woken::All);
+            let waker = self.chain().borrow_mut().pop_front(Woken::All);
             match waker {
                 Some(waker) => waker.wake(),
                 None => return woken,
@@ -189,38 +203,41 @@ impl WaitQueue {
     /// exactly these, which is what a garbage collector wants to know. `visit` must neither use the
     /// queue nor wake, clone or drop a waker.
     pub fn visit(&self, visit: &mut dyn FnMut(&Waker)) {
-        let Ok(queue) = self.queue.try_borrow() else {
-            return;
-        };
-        queue.visit(visit);
+        if let Some(Ok(queue)) = self.queue.get().map(|queue| queue.try_borrow()) {
+            queue.visit(visit);
+        }
     }
 
     /// How many tasks wait and have not been woken.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.queue.borrow().waiting()
+        self.queue.get().map_or(0, |queue| queue.borrow().waiting())
     }
 
     /// How many tasks wait, or were woken and have not run since. Doomed ones count.
     #[must_use]
     pub fn inside(&self) -> usize {
-        let queue = self.queue.borrow();
-        queue.waiting() + queue.woken()
+        self.queue.get().map_or(0, |queue| {
+            let queue = queue.borrow();
+            queue.waiting() + queue.woken()
+        })
     }
 
     /// Whether a newcomer has to stand behind somebody: any task that is inside and not doomed.
     #[must_use]
     #[inline]
     pub fn is_contended(&self) -> bool {
-        self.queue.borrow().is_contended()
+        self.queue
+            .get()
+            .is_some_and(|queue| queue.borrow().is_contended())
     }
 
     /// Shows each task that is inside, oldest first but for the woken, which come first: `None`
     /// for one that was woken, the waker of one that waits. The limits of [`visit`](Self::visit)
     /// hold.
     pub fn look(&self, look: &mut dyn FnMut(Option<&Waker>)) {
-        let Ok(queue) = self.queue.try_borrow() else {
+        let Some(Ok(queue)) = self.queue.get().map(|queue| queue.try_borrow()) else {
             return;
         };
         (0..queue.woken()).for_each(|_| look(None));
@@ -242,6 +259,33 @@ impl fmt::Debug for WaitQueue {
             .debug_struct("WaitQueue")
             .field("len", &self.len())
             .finish()
+    }
+}
+
+/// As [`Wait`], of a queue that is borrowed, and for who has nothing to pass on: all are woken at once.
+pub(crate) struct BorrowedWait<'a> {
+    queue: &'a WaitQueue,
+    place: Place,
+}
+
+impl<'a> BorrowedWait<'a> {
+    pub(crate) fn new(queue: &'a WaitQueue) -> Self {
+        let place = Place::default();
+        Self { queue, place }
+    }
+}
+
+impl Future for BorrowedWait<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.queue.poll(&self.place, cx)
+    }
+}
+
+impl Drop for BorrowedWait<'_> {
+    fn drop(&mut self) {
+        self.queue.leave(&self.place);
     }
 }
 

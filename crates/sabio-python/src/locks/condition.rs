@@ -4,14 +4,16 @@
 //! called by name.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use sabio_sync::{Catch, Monitor};
+use sabio_sync::{Catch, Monitor, Place};
 
 use super::async_with::{self, Acquirable};
-use super::lock::{self, Lock, as_plain, not_acquired};
+use super::lock::{self, Lock, as_plain};
 use super::waited::enter;
 use super::{PublicClass, describe, only_parameter, owner_as, waiter, whole_number, with_waiters};
 use crate::awaiter::Awaiter;
@@ -98,10 +100,44 @@ trait Hands: Monitor<Error = PyErr> {
     fn check_locked(&self) -> PyResult<()>;
 }
 
-/// A `sabio.Lock`.
+/// A `sabio.Lock`: the object that the awaiter keeps.
 struct NativeHands {
-    lock: sabio_sync::Lock,
     awaiter: Awaiter,
+}
+
+impl NativeHands {
+    /// Calls `act` with the lock. RuntimeError if the coroutine has been cleared.
+    fn with_lock<R>(&self, act: impl FnOnce(&Ref<Lock>) -> R) -> PyResult<R> {
+        let lock = self.awaiter.owner()?;
+        Python::attach(|py| Ok(act(owner_as::<Lock>(py, &lock)?)))
+    }
+}
+
+/// Takes the lock, from a place in its line.
+struct Acquiring<'a> {
+    hands: &'a NativeHands,
+    place: Place,
+}
+
+impl Future for Acquiring<'_> {
+    type Output = PyResult<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PyResult<()>> {
+        let polled = self
+            .hands
+            .with_lock(|lock| lock.state().poll_acquire(&self.place, cx));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl Drop for Acquiring<'_> {
+    fn drop(&mut self) {
+        // A coroutine that was cleared was dropped from here before its lock.
+        let _ = self.hands.with_lock(|lock| lock.state().leave(&self.place));
+    }
 }
 
 impl Catch for NativeHands {
@@ -118,21 +154,25 @@ impl Catch for NativeHands {
 
 impl Monitor for NativeHands {
     fn release(&self) -> PyResult<()> {
-        self.lock.release().map_err(not_acquired)
+        self.with_lock(|lock| lock.release())?
     }
 
-    fn acquire(&self) -> impl Future<Output = PyResult<()>> {
-        self.awaiter.catch(self.lock.acquire())
+    async fn acquire(&self) -> PyResult<()> {
+        let acquiring = Acquiring {
+            hands: self,
+            place: Place::default(),
+        };
+        self.awaiter.catch(acquiring).await?
     }
 
     fn try_acquire(&self) -> bool {
-        self.lock.try_acquire()
+        self.with_lock(|lock| lock.state().try_acquire()).unwrap_or(false)
     }
 }
 
 impl Hands for NativeHands {
     fn check_locked(&self) -> PyResult<()> {
-        check_locked(self.lock.locked())
+        check_locked(self.with_lock(|lock| lock.state().locked())?)
     }
 }
 
@@ -238,15 +278,17 @@ fn begin_wait(py: Python<'_>, owner: &Obj, _argument: &ObjCell) -> Outcome<Begun
     let condition = owner_as::<Condition>(py, owner)?;
     let lock = prepare(py, owner, condition)?;
     let state = condition.state.clone();
-    Ok(match as_plain(py, &lock) {
-        Some(lock) => {
-            let lock = lock.state().clone();
-            Begun::awaits(|awaiter| wait(state, NativeHands { lock, awaiter }))
-        }
-        None => Begun::awaits(|awaiter| {
+    let is_native = as_plain(py, &lock).is_some();
+    Ok(if is_native {
+        Begun::awaits(|awaiter| {
+            awaiter.keep(Some(lock), None);
+            wait(state, NativeHands { awaiter })
+        })
+    } else {
+        Begun::awaits(|awaiter| {
             awaiter.keep(Some(lock), None);
             wait(state, OtherHands { awaiter })
-        }),
+        })
     })
 }
 
@@ -264,25 +306,23 @@ fn begin_wait_for(py: Python<'_>, owner: &Obj, argument: &ObjCell) -> Outcome<Be
     }
     let lock = prepare(py, owner, condition)?;
     let state = condition.state.clone();
-    Ok(match as_plain(py, &lock) {
-        Some(lock) => {
-            let lock = lock.state().clone();
-            Begun::awaits(|awaiter| {
-                awaiter.keep(None, Some(predicate));
-                let hands = NativeHands {
-                    lock,
-                    awaiter: awaiter.clone(),
-                };
-                wait_for(state, hands, awaiter)
-            })
-        }
-        None => Begun::awaits(|awaiter| {
+    let is_native = as_plain(py, &lock).is_some();
+    Ok(if is_native {
+        Begun::awaits(|awaiter| {
+            awaiter.keep(Some(lock), Some(predicate));
+            let hands = NativeHands {
+                awaiter: awaiter.clone(),
+            };
+            wait_for(state, hands, awaiter)
+        })
+    } else {
+        Begun::awaits(|awaiter| {
             awaiter.keep(Some(lock), Some(predicate));
             let hands = OtherHands {
                 awaiter: awaiter.clone(),
             };
             wait_for(state, hands, awaiter)
-        }),
+        })
     })
 }
 

@@ -14,7 +14,7 @@ use crate::waker::{is_doomed, visit_waker};
 
 /// The data of `sabio.Event`.
 pub(crate) struct Event {
-    state: sabio_sync::Event,
+    state: sabio_sync::EventState,
     binding: LoopBinding,
 }
 
@@ -129,7 +129,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .members(define)
         .constructor(|_class, _args, _kwargs| {
             Ok(Event {
-                state: sabio_sync::Event::with_doomed(is_doomed),
+                state: sabio_sync::EventState::with_doomed(is_doomed),
                 binding: LoopBinding::default(),
             })
         })

@@ -17,7 +17,7 @@ use crate::waker::{is_doomed, visit_waker};
 
 /// The data of `sabio.Lock`.
 pub(crate) struct Lock {
-    state: sabio_sync::Lock,
+    state: sabio_sync::LockState,
     binding: LoopBinding,
 }
 
@@ -51,7 +51,7 @@ impl LoopBound for Lock {
 impl Lock {
     fn new() -> Lock {
         Lock {
-            state: sabio_sync::Lock::with_doomed(is_doomed),
+            state: sabio_sync::LockState::with_doomed(is_doomed),
             binding: LoopBinding::default(),
         }
     }
@@ -62,7 +62,7 @@ impl Lock {
     }
 
     /// The state, for who waits in its own way.
-    pub(super) fn state(&self) -> &sabio_sync::Lock {
+    pub(super) fn state(&self) -> &sabio_sync::LockState {
         &self.state
     }
 

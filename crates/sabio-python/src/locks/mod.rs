@@ -2,7 +2,8 @@
 //!
 //! What waiting means is pure Rust (`sabio_sync`); here it gets asyncio's face. Each class has a native core and a
 //! public class on top of the core and of asyncio's class, so `isinstance` and `issubclass` hold and programs can
-//! derive from it. Methods that wait are native coroutines, which hold the state behind an object, never the object.
+//! derive from it. Methods that wait are native coroutines, which show the garbage collector the object that they wait for;
+//! what a Rust future of theirs holds, it would not see.
 
 mod async_with;
 mod barrier;

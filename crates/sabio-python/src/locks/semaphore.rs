@@ -21,7 +21,7 @@ use crate::waker::{is_doomed, visit_waker};
 
 /// The data of `sabio.Semaphore`.
 pub(crate) struct Semaphore {
-    state: sabio_sync::Semaphore,
+    state: sabio_sync::SemaphoreState,
     bound: Cell<Option<u64>>,
     binding: LoopBinding,
 }
@@ -58,14 +58,14 @@ impl LoopBound for Semaphore {
 fn permits(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let number = whole_number(value)?;
     if number == i64::MAX {
-        return Ok(sabio_sync::Semaphore::UNLIMITED);
+        return Ok(sabio_sync::SemaphoreState::UNLIMITED);
     }
     u64::try_from(number).map_err(|_| PyValueError::new_err("Semaphore initial value must be >= 0"))
 }
 
 /// Permits as Python sees them: an unlimited number is infinity.
 fn shown(py: Python<'_>, permits: u64) -> PyResult<Obj> {
-    if permits == sabio_sync::Semaphore::UNLIMITED {
+    if permits == sabio_sync::SemaphoreState::UNLIMITED {
         return f64::INFINITY.into_obj(py);
     }
     Ok(Obj::from(permits.into_pyobject(py)?))
@@ -195,7 +195,7 @@ pub(super) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .members(define)
         .constructor(|_class, _args, _kwargs| {
             Ok(Semaphore {
-                state: sabio_sync::Semaphore::with_doomed(1, is_doomed),
+                state: sabio_sync::SemaphoreState::with_doomed(1, is_doomed),
                 bound: Cell::new(None),
                 binding: LoopBinding::default(),
             })

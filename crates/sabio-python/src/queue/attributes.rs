@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyWeakrefReference};
+use pyo3::types::{PyList, PyString};
 use sabio_sync::WaitQueue;
 
 use super::Queue;
@@ -80,8 +80,9 @@ impl Copied for Queue {
     }
 
     fn prepare(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<()> {
-        slf.items()
-            .set_itself(PyWeakrefReference::new(slf.bind(py))?.into_any().into());
+        if !slf.items().overrides.is_empty() {
+            slf.items().know(py, slf.as_obj())?;
+        }
         slf.items().reset(py);
         Ok(())
     }

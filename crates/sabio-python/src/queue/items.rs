@@ -37,7 +37,8 @@ pub(super) struct Items {
     object: ObjCell,
     maxsize: ObjCell,
     limit: Cell<Limit>,
-    /// A weak reference to the queue: for overridden methods, and for its `repr` in errors.
+    /// A weak reference to the queue: for overridden methods, and for its `repr` in errors. Most queues have no use for
+    /// it until somebody waits.
     itself: ObjCell,
     /// The loop of those who wait for items or room, and of those in `join()`.
     pub(super) event_loop: LoopBinding,
@@ -103,9 +104,14 @@ impl Items {
             .ok_or_else(|| PyReferenceError::new_err("the queue is gone"))
     }
 
-    /// Takes the weak reference to the queue.
-    pub(super) fn set_itself(&self, weak: Obj) {
-        self.itself.set(Some(weak));
+    /// Makes sure that the queue, which is `owner`, can be found from here.
+    #[inline]
+    pub(super) fn know(&self, py: Python<'_>, owner: &Obj) -> PyResult<()> {
+        if self.itself.is_none() {
+            self.itself
+                .set(Some(PyWeakrefReference::new(owner.bind(py))?.into_any().into()));
+        }
+        Ok(())
     }
 
     /// `maxsize`, as it was given.

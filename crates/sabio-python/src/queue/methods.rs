@@ -34,6 +34,7 @@ static PUT: Wait = Wait {
     },
     poll: |py, owner, item, place, cx| {
         let state = state_of(py, owner)?;
+        state.store().know(py, owner)?;
         ready!(state.poll_turn(Line::Putters, place, cx)).map_err(wait_error)?;
         let item = item.take().unwrap_or_else(|| Obj::none(py));
         if state.store().overrides.has(Method::PutNowait) {
@@ -61,6 +62,7 @@ static GET: Wait = Wait {
     },
     poll: |py, owner, _argument, place, cx| {
         let state = state_of(py, owner)?;
+        state.store().know(py, owner)?;
         ready!(state.poll_turn(Line::Getters, place, cx)).map_err(wait_error)?;
         Poll::Ready(if state.store().overrides.has(Method::GetNowait) {
             call_method(py, owner, &names(py)?.get_nowait, &[])
@@ -105,6 +107,7 @@ fn task_done(slf: &Ref<Queue>, _py: Python<'_>) -> PyResult<()> {
 /// `join()`: a coroutine.
 fn join(slf: &Ref<Queue>, py: Python<'_>) -> PyResult<Obj> {
     let state = Rc::clone(&slf.state);
+    state.store().know(py, slf.as_obj())?;
     let none = Obj::none(py);
     coroutine::create_for(py, "Queue.join", slf.as_obj().clone(), async move {
         if state.unfinished() > 0 {

@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Global, Obj, Ref, Visit, public_class};
 use crate::waker::{is_doomed, visit_waker};
@@ -123,7 +123,9 @@ fn initialize(
         None => 0_usize.into_pyobject(py)?.into_any(),
     };
     let items = slf.items();
-    items.set_itself(PyWeakrefReference::new(slf.bind(py))?.into_any().into());
+    if !items.overrides.is_empty() {
+        items.know(py, slf.as_obj())?;
+    }
     items.set_maxsize(&maxsize);
     slf.state.set_unfinished(0);
     items.initialize(py)

@@ -43,8 +43,9 @@ pub(super) struct Chain {
     doomed: fn(&Waker) -> bool,
 }
 
-impl Default for Chain {
-    fn default() -> Self {
+impl Chain {
+    /// An empty chain that passes over those that `doomed` names.
+    pub(super) fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
         Self {
             nodes: Vec::new(),
             first: NIL,
@@ -52,17 +53,7 @@ impl Default for Chain {
             free: NIL,
             waiting: 0,
             woken: 0,
-            doomed: |_| false,
-        }
-    }
-}
-
-impl Chain {
-    /// An empty chain that passes over those that `doomed` names.
-    pub(super) fn with_doomed(doomed: fn(&Waker) -> bool) -> Self {
-        Self {
             doomed,
-            ..Self::default()
         }
     }
 
