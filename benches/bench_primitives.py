@@ -1,8 +1,7 @@
-"""What tasks pay for waiting on each other: queues, locks, timeouts, groups of tasks, and what these weigh.
+"""What tasks pay for waiting on each other: queues, locks, timeouts, groups of tasks.
 
 Every row runs the same body on every loop; `body.py` says how. The other loops bring no primitives of their own, so
-they run asyncio's, and sabio runs after `sabio.install()`. The rows about memory give the bytes by which the process
-grows for each of 20,000.
+they run asyncio's, and sabio runs after `sabio.install()`.
 
     python benches/bench_primitives.py [--loops A B] [--rows X Y] [--rounds N] [--seconds S] [--json FILE]
 """
@@ -12,12 +11,11 @@ from __future__ import annotations
 import sys
 
 import body
-import memory_bodies
 import options
 import primitive_bodies
 from rounds import Row
 
-TITLE = "Primitives: operations per second on one core, and bytes"
+TITLE = "Primitives: operations per second on one core"
 
 #: Row -> what sabio means to reach against the best peer.
 GOALS = {
@@ -39,16 +37,14 @@ GOALS = {
 
 
 def rows(seconds: float) -> list[Row]:
-    """The rows, those with a length each timed for at least `seconds` at a time."""
-    return [*body.rows(__file__, primitive_bodies.BODIES, GOALS, seconds), *memory_bodies.rows(__file__)]
+    """The rows, each timed for at least `seconds` at a time."""
+    return body.rows(__file__, primitive_bodies.BODIES, GOALS, seconds)
 
 
 def main() -> None:
     """Prints the table, or as a child the figures of one row on one loop."""
     if sys.argv[1:2] == [body.CHILD]:
         body.main(sys.argv[2:], primitive_bodies.BODIES, primitive_bodies.check, install=True)
-    elif sys.argv[1:2] == [memory_bodies.CHILD]:
-        memory_bodies.main(sys.argv[2:])
     else:
         options.run_alone(TITLE, rows, default_seconds=0.3, description=__doc__ or "")
 

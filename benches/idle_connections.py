@@ -2,26 +2,25 @@
 
 The weighed process holds one side and a process of plain blocking sockets the other, so that each side is weighed by
 itself. Every connection is used once, for a small message and its answer, before it falls idle. Called by
-`bench_connections.py`, which starts this script for both processes.
+`bench_memory.py`, which starts this script for both processes.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
-import os
+import resource
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import loops
+import memory
 import tls_servers
 from rounds import Row, Sample, run_script
 from tcp_servers import HOST, Echo
@@ -48,10 +47,12 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("Protocol", "a server's connection with the smallest Protocol", 5000),
-        Kind("streams", "a server's connection that a task reads from by a StreamReader", 5000, streams=True),
-        Kind("TLS, server", "a server's connection over TLS with the smallest Protocol", 1000, tls=True),
-        Kind("TLS, client", "a client's connection over TLS", 1000, tls=True, client=True),
+        Kind("Protocol", "a server's connection with the smallest Protocol", 10_000),
+        Kind(
+            "streams", "a server's connection that a task reads from by a StreamReader", 10_000, streams=True
+        ),
+        Kind("TLS, server", "a server's connection over TLS with the smallest Protocol", 1_000, tls=True),
+        Kind("TLS, client", "a client's connection over TLS", 1_000, tls=True, client=True),
     )
 }
 
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("loop", choices=loops.NAMES)
     child = parser.parse_args()
     kind = KINDS[child.kind]
+    _allow_descriptors(BEFORE + kind.count + 100)
     if child.other_side:
         _accept(kind) if kind.client else _connect(kind)
         return
@@ -99,14 +101,24 @@ def main() -> None:
             process.kill()
 
 
+def _allow_descriptors(count: int) -> None:
+    """Raises the limit to so many open files, if the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 async def _weigh(kind: Kind, other: subprocess.Popen[bytes]) -> dict[str, float]:
     """The bytes by which this process grows for each connection."""
     side = ClientSide(kind, other) if kind.client else ServerSide(kind, other)
     await side.begin()
     await side.open(BEFORE)
-    before = _resident_bytes()
+    filling = memory.fill()
+    before = memory.anonymous_bytes()
     await side.open(kind.count)
-    grown = _resident_bytes() - before
+    grown = memory.anonymous_bytes() - before
+    del filling
     return {"value": grown / kind.count, "count": kind.count, "grown_bytes": grown}
 
 
@@ -217,12 +229,6 @@ def _accept(kind: Kind) -> None:
                 connection = context.wrap_socket(connection, server_side=True)
             connection.sendall(connection.recv(1024))
             kept.append(connection)
-
-
-def _resident_bytes() -> int:
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import bench_cluster
-import bench_connections
 import bench_http
+import bench_memory
 import bench_primitives
 import bench_processes
 import bench_scheduling
@@ -53,7 +53,7 @@ QUESTIONS = {
     "http": Question(bench_http.TITLE, bench_http.rows, 2.0, 0.4, needs_load=True),
     "tls": Question(bench_tls.TITLE, bench_tls.rows, 2.0, 0.4, needs_load=True),
     "processes": Question(bench_processes.TITLE, bench_processes.rows, 0.5, 0.1, needs_load=False),
-    "connections": Question(bench_connections.TITLE, bench_connections.rows, 1.0, 1.0, needs_load=False),
+    "memory": Question(bench_memory.TITLE, bench_memory.rows, 1.0, 1.0, needs_load=False),
     "cluster": Question(bench_cluster.TITLE, bench_cluster.rows, 2.0, 0.4, needs_load=False),
 }
 
