@@ -28,8 +28,8 @@ packages: ## run the test suites of other packages on sabio (ARGS="janus anyio")
 pythons: ## fetch CPython 3.14 and 3.15 into a cache (needs root)
 	@$(PYTHON) scripts/pythons.py
 
-wheels: ## a wheel in dist/ for every interpreter at hand
-	@$(PYTHON) scripts/wheels.py
+wheels: ## wheels and an sdist in dist/, checked and tried (ARGS=--test)
+	@$(PYTHON) scripts/wheels.py $(ARGS)
 
 fmt: ## format the Rust and the Python code
 	@cargo fmt --all

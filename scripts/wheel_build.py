@@ -1,0 +1,139 @@
+"""Builds the wheels and the sdist that are given away, without a trace of the machine they were built on.
+
+What cargo compiles names its sources, for panics. Each folder of the builder is therefore named anew for the compiler
+(`--remap-path-prefix`), and the same sources give the same names everywhere.
+
+Invariant: what is built lies in a folder of its own until the caller has checked it.
+
+Called by `wheels.py`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import subprocess
+import tarfile
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import interpreters
+from environment import ROOT, Environment, stop, target_directory
+from interpreters import Interpreter
+
+
+class Builder:
+    """maturin and cargo, and the folder that they put things into."""
+
+    def __init__(self) -> None:
+        environment = Environment(interpreters.default())
+        environment.prepare("build", build=False)
+        self.maturin = environment.directory / "bin" / "maturin"
+        self.target = target_directory() / "wheels"
+        # Where the sources lie is known once they have been fetched.
+        self._run("cargo", "fetch", "--quiet", "--locked", cwd=ROOT)
+
+    def wheel(self, interpreter: Interpreter, into: Path) -> Path:
+        """Builds the wheel for one interpreter, as new as it can be for the oldest C library that it runs on."""
+        command: list[str | Path] = [self.maturin, "build", "--quiet", "--release", "--strip", "--locked"]
+        command += ["--interpreter", interpreter.path, "--out", into]
+        self._run(*command, cwd=ROOT, target=self.target / interpreter.version)
+        (wheel,) = into.glob("*.whl")
+        return wheel
+
+    def sdist(self, into: Path) -> Path:
+        """Makes the sdist; its lock file names the crates that are in it, and no others."""
+        with tempfile.TemporaryDirectory() as name:
+            self._run(self.maturin, "sdist", "--out", name, cwd=ROOT)
+            (made,) = Path(name).glob("*.tar.gz")
+            sdist = into / made.name
+            with tarfile.open(made) as archive:
+                archive.extractall(name, filter="data")
+                top = Path(name, made.name.removesuffix(".tar.gz"))
+                lock = self._fitting_lock(top)
+                replace(archive, sdist, {f"{top.name}/Cargo.lock": lock})
+        return sdist
+
+    def _fitting_lock(self, tree: Path) -> bytes:
+        """The lock file of `tree` without what its workspace has not; cargo takes out what it misses, and only that."""
+        lock = tree / "Cargo.lock"
+        before = packages(lock)
+        self._run("cargo", "metadata", "--quiet", "--offline", "--format-version", "1", cwd=tree, silent=True)
+        if more := packages(lock) - before:
+            stop(f"cargo put into the sdist's Cargo.lock what is not in that of the checkout: {more}")
+        return lock.read_bytes()
+
+    def from_sdist(self, sdist: Path, python: Path, into: Path) -> Path:
+        """Builds a wheel of an sdist as pip does, which unpacks it where there is no repository.
+
+        It is to show that nothing is missing, so the quick profile does, and every version is that of the lock file.
+        """
+        command: list[str | Path] = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir"]
+        command += ["--disable-pip-version-check", "--wheel-dir", into, sdist]
+        env = {"MATURIN_PEP517_ARGS": "--locked --profile quick"}
+        self._run(*command, cwd=into, target=self.target / "sdist", env=env)
+        (wheel,) = into.glob("*.whl")
+        return wheel
+
+    def folders(self) -> list[Path]:
+        """The folders of this machine that nothing which is given away may name."""
+        return sorted({Path.home(), *(Path(folder) for folder, _ in self._names(self.target))})
+
+    def _names(self, target: Path) -> Iterator[tuple[str, str]]:
+        """Each folder of the builder and its name for everybody; of those that fit a path, the last one counts."""
+        sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, capture_output=True, text=True)
+        cargo = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo").absolute()
+        yield sysroot.stdout.strip(), "/rust"
+        yield str(cargo), "/cargo"
+        for registry in sorted((cargo / "registry" / "src").glob("*")):
+            # It is called after the host that the crates were fetched from.
+            yield str(registry), "/cargo/registry"
+        yield str(ROOT), "/sabio"
+        yield str(target), "/target"
+
+    def _run(
+        self,
+        *command: str | Path,
+        cwd: Path,
+        target: Path | None = None,
+        env: dict[str, str] | None = None,
+        silent: bool = False,
+    ) -> None:
+        environment = interpreters.clean_environment() | (env or {})
+        if target is not None:
+            environment["CARGO_TARGET_DIR"] = str(target)
+            environment["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(self._flags(target))
+        output = subprocess.DEVNULL if silent else None
+        if subprocess.run(command, cwd=cwd, env=environment, stdout=output).returncode != 0:
+            stop(f"{' '.join(map(str, command))} failed")
+
+    def _flags(self, target: Path) -> list[str]:
+        if flags := os.environ.get("CARGO_ENCODED_RUSTFLAGS"):
+            given = flags.split("\x1f")
+        else:
+            given = os.environ.get("RUSTFLAGS", "").split()
+        return [*given, *(f"--remap-path-prefix={folder}={name}" for folder, name in self._names(target))]
+
+
+def packages(lock: Path) -> set[tuple[str, str, str]]:
+    """The name, the version and the checksum of each crate that a lock file names."""
+    entries = tomllib.loads(lock.read_text())["package"]
+    return {(entry["name"], entry["version"], entry.get("checksum", "")) for entry in entries}
+
+
+def replace(archive: tarfile.TarFile, new: Path, contents: dict[str, bytes]) -> None:
+    """Writes `archive` once more as `new`, with other `contents` of some of its files, and no time of writing."""
+    with (
+        new.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as copy,
+    ):
+        for member in archive.getmembers():
+            content = archive.extractfile(member)
+            if member.name in contents:
+                content = io.BytesIO(contents[member.name])
+                member.size = len(contents[member.name])
+            copy.addfile(member, content)
