@@ -5,7 +5,7 @@ PYTHON ?= python3
 ENVIRONMENT = $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test bench packages pythons wheels fmt clean
+.PHONY: help run cluster hosts test bench packages pythons wheels fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ run: ## build sabio and run examples/crawl.py on it
 
 cluster: ## run examples/cluster.py, a Dask cluster, on sabio
 	@$(ENVIRONMENT) --purpose cluster --with cluster -- -m sabio examples/cluster.py --through sabio
+
+hosts: ## run it with every process on a host of its own (needs root)
+	@$(ENVIRONMENT) --purpose cluster --with cluster -- scripts/hosts.py
 
 test: ## build and check everything, on every interpreter at hand
 	@$(PYTHON) scripts/check.py

@@ -18,8 +18,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import dask.bag
@@ -53,27 +54,40 @@ class Cluster:
     def __init__(self, workers: int, through: str | None, directory: Path) -> None:
         self.workers = workers
         self.directory = directory
-        #: Where the scheduler writes its address, and the others find it.
-        self.address_file = directory / "scheduler.json"
+        #: By which a client finds the scheduler: here the file that it writes its address into.
+        self.contact = {"scheduler_file": str(directory / "scheduler.json")}
         self._launcher = [sys.executable, *(["-m", through] if through else [])]
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
+    def launcher(self, name: str) -> list[str]:
+        """What starts Python for a process."""
+        return self._launcher
+
+    def scheduler_options(self) -> list[str]:
+        """Where the scheduler listens, and whom it tells."""
+        return ["--scheduler-file", self.contact["scheduler_file"], "--host", "127.0.0.1", "--port", "0"]
+
+    def worker_options(self) -> list[str]:
+        """By which a worker finds the scheduler."""
+        return ["--scheduler-file", self.contact["scheduler_file"]]
+
     async def start(self) -> None:
         """Starts all processes; the workers wait for the scheduler, and a client waits for both."""
-        common = ["--scheduler-file", str(self.address_file), "--no-dashboard"]
-        await self._launch("scheduler", *common, "--host", "127.0.0.1", "--port", "0")
+        await self._launch("scheduler", *self.scheduler_options())
         for number in range(self.workers):
-            name = f"worker-{number}"
-            threads = ["--nthreads", "1", "--local-directory", str(self.directory)]
-            # A nanny would start the worker by multiprocessing, on a loop of its own choice.
-            await self._launch(name, *common, "--name", name, "--no-nanny", *threads)
+            await self.add_worker(f"worker-{number}")
 
-    async def _launch(self, name: str, *arguments: str) -> None:
+    async def add_worker(self, name: str) -> None:
+        """Starts one more worker."""
+        threads = ["--nthreads", "1", "--local-directory", str(self.directory)]
+        # A nanny would start the worker by multiprocessing, on a loop of its own choice.
+        await self._launch(name, *self.worker_options(), "--name", name, "--no-nanny", *threads)
+
+    async def _launch(self, name: str, *options: str) -> None:
         module = f"distributed.cli.dask_{name.partition('-')[0]}"
+        command = [*self.launcher(name), "-m", module, "--no-dashboard", *options]
         with (self.directory / f"{name}.log").open("wb") as log:
-            self._processes[name] = await asyncio.create_subprocess_exec(
-                *self._launcher, "-m", module, *arguments, stdout=log, stderr=log
-            )
+            self._processes[name] = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
 
     async def kill(self, name: str) -> int:
         """Ends a process at once, as a power failure would; its exit code."""
@@ -94,22 +108,18 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def running_cluster(workers: int, through: str | None) -> AsyncIterator[tuple[Cluster, Client]]:
-    """A cluster whose workers have all come, and a client that is connected to it."""
-    with tempfile.TemporaryDirectory() as directory:
-        cluster = Cluster(workers, through, Path(directory))
-        try:
-            await cluster.start()
-            async with Client(
-                scheduler_file=str(cluster.address_file), asynchronous=True, timeout=PATIENCE
-            ) as client:
-                await client.wait_for_workers(workers, timeout=PATIENCE)
-                yield cluster, client
-        except BaseException:
-            print(cluster.logs(), file=sys.stderr)
-            raise
-        finally:
-            await cluster.stop()
+async def running(cluster: Cluster) -> AsyncIterator[Client]:
+    """A client of a cluster whose workers have all come."""
+    try:
+        await cluster.start()
+        async with Client(**cluster.contact, asynchronous=True, timeout=PATIENCE) as client:
+            await client.wait_for_workers(cluster.workers, timeout=PATIENCE)
+            yield client
+    except BaseException:
+        print(cluster.logs(), file=sys.stderr)
+        raise
+    finally:
+        await cluster.stop()
 
 
 def square(number: int) -> int:
@@ -199,15 +209,17 @@ async def loss_job(cluster: Cluster, client: Client) -> tuple[int, int, int]:
 async def executor_job(cluster: Cluster, client: Client) -> tuple[int, int]:
     """The cluster in the place of a pool of threads: `run_in_executor` and `wrap_future`."""
     loop = asyncio.get_running_loop()
-    with await asyncio.to_thread(Client, scheduler_file=str(cluster.address_file)) as blocking:
+    with await asyncio.to_thread(Client, **cluster.contact) as blocking:
         executor = blocking.get_executor()
         ran = await loop.run_in_executor(executor, square, 12)
         wrapped = await asyncio.wrap_future(executor.submit(square, 13))
     return ran, wrapped
 
 
+Job = Callable[[Any, Client], Awaitable[Any]]
+
 #: The jobs in their order, and what must come out.
-JOBS: dict[str, tuple[Callable[[Cluster, Client], Awaitable[Any]], Any]] = {
+JOBS: dict[str, tuple[Job, Any]] = {
     "map": (map_job, sum(n * n for n in range(1_000))),
     "shuffle": (shuffle_job, [(rest, sum(range(rest, 5_000, 7))) for rest in range(7)]),
     "actors": (actors_job, [4_950] * 3),
@@ -235,11 +247,11 @@ async def loops_of(client: Client) -> dict[str, str]:
     )
 
 
-async def run(workers: int, through: str | None) -> bool:
-    """Runs all jobs and prints what came out; whether all of it was right."""
-    jobs = JOBS | {"loss": (loss_job, (-signal.SIGKILL, LOSS, workers - 1))}
+async def run(cluster: Cluster, more: Mapping[str, tuple[Job, Any]] = MappingProxyType({})) -> bool:
+    """Runs all jobs, and `more`, on a cluster and prints what came out; whether all of it was right."""
+    jobs = JOBS | dict(more) | {"loss": (loss_job, (-signal.SIGKILL, LOSS, cluster.workers - 1))}
     good = True
-    async with running_cluster(workers, through) as (cluster, client):
+    async with running(cluster) as client:
         loops = await loops_of(client)
         for name, kind in loops.items():
             print(f"{name} runs on {kind}")
@@ -263,7 +275,9 @@ def main() -> NoReturn:
     options = parser.parse_args()
     if options.workers < 2:
         parser.error("--workers: one worker is killed, so at least 2 are needed")
-    sys.exit(0 if asyncio.run(run(options.workers, options.through)) else 1)
+    with tempfile.TemporaryDirectory() as directory:
+        cluster = Cluster(options.workers, options.through, Path(directory))
+        sys.exit(0 if asyncio.run(run(cluster)) else 1)
 
 
 if __name__ == "__main__":
