@@ -5,7 +5,7 @@ PYTHON ?= python3
 ENVIRONMENT = $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster hosts test bench packages pythons wheels fmt clean
+.PHONY: help run cluster hosts test soak bench packages pythons wheels fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ hosts: ## run it with every process on a host of its own (needs root)
 
 test: ## build and check everything, on every interpreter at hand
 	@$(PYTHON) scripts/check.py
+
+soak: ## keep 11,000 connections busy and idle for long: memory must stay flat (ARGS="--seconds 60")
+	@$(ENVIRONMENT) -- scripts/soak.py $(ARGS)
 
 bench: ## measure sabio beside the other loops (ARGS=--quick)
 	@$(ENVIRONMENT) --python best --purpose bench --with bench -- benches/run.py $(ARGS)
