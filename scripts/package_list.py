@@ -13,6 +13,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+SENTINEL = "it asks Sentinels and what they watch, on their usual ports"
+WITH_SENTINEL = (
+    "master_for",
+    "slave_for",
+    "replica_for",
+    "repr_correctly_represents_connection_object",
+    "get_sentinels",
+    "get_master_addr_by_name",
+    "redis_master_usage",
+    "sentinel_commands_with_strict_redis_client",
+    "himport_prepare_set_survives_reconnect",
+)
+
 
 @dataclass(frozen=True)
 class Package:
@@ -35,7 +48,7 @@ class Package:
     conftest: str = ""
     #: Servers that have to run, by their names in `package_servers.py`.
     servers: tuple[str, ...] = ()
-    #: Tests that are not run on any loop, and why not.
+    #: Tests, or files and folders of them, that are not run on any loop, and why not.
     left_out: Mapping[str, str] = field(default_factory=dict)
     #: Differences that are no bugs of sabio: a pattern of tests' names, and why.
     explained: Mapping[str, str] = field(default_factory=dict)
@@ -191,10 +204,31 @@ PACKAGES = (
     Package("psycopg", extras="binary,pool", servers=("postgresql",), checks=True),
     Package(
         "redis",
-        ("pytest-asyncio", "numpy", "packaging", "PyJWT", "pybreaker", "xxhash", "cryptography", "mock"),
+        (
+            "pytest-asyncio",
+            "numpy",
+            "packaging",
+            "PyJWT",
+            "pybreaker",
+            "redis-entraid",
+            "xxhash",
+            "cryptography",
+            "mock",
+        ),
         source=("redis",),
         tests=("tests/test_asyncio",),
+        options=(
+            "--redis-url={REDIS_URL}",
+            "--redis-mod-url={REDIS_URL}",
+            "-m",
+            "not onlycluster and not redismod and not ssl and not replica and not cp_integration "
+            "and not multidb_integration",
+        ),
         servers=("redis",),
+        left_out={
+            **{f"tests/test_asyncio/test_sentinel.py::test_{name}": SENTINEL for name in WITH_SENTINEL},
+            "tests/test_asyncio/test_scenario": "it needs a database that is run by Redis Enterprise",
+        },
     ),
     Package("grpcio", ("trustme",), checks=True),
     Package("pyzmq", ("pytest-asyncio", "tornado", "pymongo"), source=("zmq",)),

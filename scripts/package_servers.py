@@ -62,7 +62,8 @@ def require(program: str, package: str, *places: str) -> Path:
 
 def _find(program: str, places: Sequence[str]) -> Path | None:
     if on_path := shutil.which(program):
-        return Path(on_path).resolve()
+        # Not resolved: Debian's redis-server is another program's link and goes by its own name.
+        return Path(on_path)
     found = [path for place in places for path in sorted(Path("/").glob(place.lstrip("/")))]
     return found[-1] if found else None
 
@@ -144,7 +145,8 @@ def _answers(port: int) -> bool:
 @contextlib.contextmanager
 def postgresql() -> Iterator[Environment]:
     """A cluster of PostgreSQL whose superuser needs no password; libpq's variables lead to it."""
-    server = require("postgres", "postgresql", "/usr/lib/postgresql/*/bin/postgres")
+    # A link may lead to it, but initdb lies beside the program itself.
+    server = require("postgres", "postgresql", "/usr/lib/postgresql/*/bin/postgres").resolve()
     # It refuses to be run by root; Debian's package has made a user for it.
     user = "postgres" if os.geteuid() == 0 else None
     with _directory(user) as directory:

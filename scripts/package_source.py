@@ -130,6 +130,11 @@ def prepare(package: Package, tree: Path) -> None:
         if not (tree / name).is_dir():
             raise Unavailable(f"its sdist has no folder {name}")
         shutil.rmtree(tree / name)
+    for name in package.left_out:
+        if "::" not in name:
+            # Not only not asked for: pytest would read a conftest.py there.
+            remove = shutil.rmtree if (tree / name).is_dir() else Path.unlink
+            remove(tree / name)
     for name in package.tests:
         if not (tree / name).exists():
             raise Unavailable(f"its sdist has no {name}")

@@ -173,7 +173,7 @@ class Suite:
         ]
         command += ["-q", "--color=no", "--continue-on-collection-errors", "-o", "addopts="]
         command += [f"--timeout={TEST_SECONDS}", *package.options]
-        command += [part for test in package.left_out for part in ("--deselect", test)]
+        command += [part for test in package.left_out if "::" in test for part in ("--deselect", test)]
         return [*command, *(tests or package.paths)]
 
     def _process(

@@ -393,6 +393,26 @@ def test_package_itself_is_taken_out_of_its_sources(packages, tmp_path):
         packages.source.prepare(package, tmp_path)
 
 
+def test_files_that_are_left_out_are_not_there(packages, tmp_path):
+    for name in ("tests/a/conftest.py", "tests/b.py", "tests/c.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    left_out = dict.fromkeys(["tests/a", "tests/b.py", "tests/c.py::test_it"], "it needs another machine")
+    package = packages.list.Package("it", left_out=left_out)
+    packages.source.prepare(package, tmp_path)
+    assert [path.name for path in (tmp_path / "tests").iterdir()] == ["c.py"]
+    suite = packages.suite.Suite(package, Path(sys.executable), tmp_path, tmp_path)
+    assert suite.command([]).count("--deselect") == 1
+
+
+def test_link_is_started_by_its_own_name(packages, tmp_path, monkeypatch):
+    (tmp_path / "program").write_text("#!/bin/sh\n")
+    (tmp_path / "program").chmod(0o755)
+    (tmp_path / "a-server").symlink_to("program")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert packages.servers.require("a-server", "no-such-package") == tmp_path / "a-server"
+
+
 def test_server_that_does_not_start_is_named(packages, tmp_path):
     servers = packages.servers
     command = [sys.executable, "-c", "print('no room'); raise SystemExit(1)"]
