@@ -507,3 +507,72 @@ def test_package_has_types_and_a_version(sabio):
     for name in sabio.__all__:
         assert hasattr(sabio, name)
     assert sys.modules["sabio"] is sabio
+
+
+#: Pickles in the way of cloudpickle: functions by value, with what they use, and modules by name, known by their class.
+BY_VALUE = """
+import copy, importlib, io, marshal, pickle, types, warnings
+warnings.simplefilter("ignore")
+
+FUNCTION = "__import__('types').FunctionType(__import__('marshal').loads(code), used)"
+
+class ByValue(pickle.Pickler):
+    dispatch_table = {types.ModuleType: lambda module: (importlib.import_module, (module.__name__,))}
+
+    def reducer_override(self, obj):
+        if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
+            names = {name: obj.__globals__[name] for name in obj.__code__.co_names if name in obj.__globals__}
+            return eval, (FUNCTION, {"code": marshal.dumps(obj.__code__), "used": names})
+        return NotImplemented
+
+def by_value(obj):
+    file = io.BytesIO()
+    ByValue(file).dump(obj)
+    return file.getvalue()
+"""
+
+
+@pytest.mark.parametrize("how", ["import asyncio\nsabio.install()", "import sabio as asyncio"])
+def test_functions_that_use_asyncio_can_be_sent_to_where_there_is_no_sabio(how):
+    sender = f"""
+import sabio, sys
+{BY_VALUE}
+{how}
+async def main(count):
+    await asyncio.sleep(0)
+    return [asyncio.__name__, count]
+def work(count):
+    return asyncio.run(main(count))
+sys.stdout.write(by_value(work).hex())
+"""
+    sent = "".join(lines(sender))
+    reader = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1]))(7), 'sabio' in sys.modules)"
+    done = run_python("-c", reader, sent)
+    module = "asyncio" if "install" in how else "sabio"
+    assert done.stdout.splitlines() == [f"['{module}', 7] {module == 'sabio'}"], done.stderr
+
+
+def test_all_that_pickles_by_name_does_so_while_sabio_is_installed():
+    code = f"""
+import asyncio, sabio
+{BY_VALUE}
+def found():
+    names = set()
+    for module in [asyncio, *(value for value in vars(asyncio).values() if isinstance(value, types.ModuleType))]:
+        for name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            for way in (pickle.dumps, by_value):
+                try:
+                    if pickle.loads(way(value)) is value and copy.copy(value) is copy.deepcopy(value) is value:
+                        names.add((module.__name__, name, way.__name__))
+                except (AttributeError, TypeError, pickle.PicklingError):
+                    pass
+    return names
+before = found()
+sabio.install()
+installed = found()
+print(len(before) > 100, sorted(before - installed))
+sabio.uninstall()
+print(found() == before)
+"""
+    assert lines(code) == ["True []", "True"]

@@ -11,6 +11,7 @@ warnings and errors as with the `__getattr__`.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterable, Iterator
 from operator import methodcaller
@@ -56,7 +57,14 @@ def _identifiers(constants: Iterable[Any]) -> Iterator[str]:
 
 def _class_that_gives(names: Iterable[str], function: FunctionType) -> type[ModuleType]:
     attributes = {name: _attribute(name) for name in names}
-    return type("module", (ModuleType,), {**attributes, "_sabio_deferred": staticmethod(function)})
+    special = {"_sabio_deferred": staticmethod(function), "__reduce__": _reduce}
+    return type("module", (ModuleType,), {**attributes, **special})
+
+
+def _reduce(module: ModuleType) -> tuple[Any, ...]:
+    # Pickles that go by value, as cloudpickle's of a function, name the modules that it uses. For a module they know
+    # what to do by its class, for an object of any other class they ask it. Whoever reads the pickle needs no sabio.
+    return importlib.import_module, (module.__name__,)
 
 
 def _attribute(name: str) -> property:
