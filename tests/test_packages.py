@@ -25,7 +25,7 @@ WORLDS = {
 
 def output(*command: str) -> str:
     """What a program prints that ends well and complains of nothing."""
-    done = run_python(*command)
+    done = run_python(*command, timeout=60.0)
     assert (done.returncode, complaints(done)) == (0, "")
     return done.stdout
 
@@ -35,6 +35,7 @@ def test_there_are_programs_and_none_knows_of_sabio() -> None:
     assert not [program.name for program in PROGRAMS if "sabio" in program.read_text()]
 
 
+@pytest.mark.timeout(240)  # some packages take seconds to be imported, four times
 @pytest.mark.usefixtures("sabio")
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
 def test_a_package_does_the_same_on_sabio(program: Path) -> None:
