@@ -37,15 +37,23 @@ def scripts():
                 del sys.modules[name]
 
 
-@pytest.fixture
-def network(scripts):
-    """Two hosts, or none and a skip where the machine gives none."""
-    network = scripts.network.Network(f"sabio-test-{os.getpid()}", ["left", "right"])
+@pytest.fixture(scope="module")
+def make(scripts):
+    """Makes networks; a skip where the machine gives no hosts, and then only."""
     try:
-        with network.up():
-            yield network
+        with scripts.network.Network(f"sabio-test-{os.getpid()}-0", ["only"]).up():
+            pass
     except scripts.network.Unavailable as reason:
         pytest.skip(f"no hosts here: {reason}")
+    return lambda *hosts: scripts.network.Network(f"sabio-test-{os.getpid()}-1", hosts)
+
+
+@pytest.fixture
+def network(make):
+    """Two hosts."""
+    network = make("left", "right")
+    with network.up():
+        yield network
 
 
 def names(scripts, network):
@@ -79,20 +87,13 @@ def test_cable_can_be_pulled_and_put_in_again(network):
     assert carrier() == "1"
 
 
-def test_hosts_end_with_all_that_runs_on_them(scripts):
-    network = scripts.network.Network(f"sabio-test-{os.getpid()}", ["only"])
-    try:
-        with network.up():
-            sleeper = subprocess.Popen(
-                [*network.on("only"), sys.executable, "-c", "import time; time.sleep(60)"]
-            )
-            assert names(scripts, network)
-            while (
-                str(sleeper.pid) not in scripts.network.ip("netns", "pids", network.namespace("only")).split()
-            ):
-                assert sleeper.poll() is None
-    except scripts.network.Unavailable as reason:
-        pytest.skip(f"no hosts here: {reason}")
+def test_hosts_end_with_all_that_runs_on_them(scripts, make):
+    network = make("only")
+    with network.up():
+        sleeper = subprocess.Popen([*network.on("only"), sys.executable, "-c", "import time; time.sleep(60)"])
+        assert names(scripts, network)
+        while str(sleeper.pid) not in scripts.network.ip("netns", "pids", network.namespace("only")).split():
+            assert sleeper.poll() is None
     assert sleeper.wait(20) == -9
     assert names(scripts, network) == []
 
