@@ -15,6 +15,12 @@ pub(crate) struct Interpreter {
     pub(crate) get_origin_depth: Obj,
     pub(crate) set_origin_depth: Obj,
     pub(crate) is_finalizing: Obj,
+    /// `sys._getframe(depth)`.
+    pub(crate) get_frame: Obj,
+    /// `traceback.format_list(stack)`.
+    pub(crate) format_list: Obj,
+    /// `inspect.iscoroutinefunction(object)`.
+    pub(crate) is_coroutine_function: Obj,
     /// `threading.get_ident()`.
     pub(crate) get_ident: Obj,
     /// `signal.set_wakeup_fd(fd)`.
@@ -31,6 +37,9 @@ impl Interpreter {
             get_origin_depth: sys.getattr("get_coroutine_origin_tracking_depth")?.into(),
             set_origin_depth: sys.getattr("set_coroutine_origin_tracking_depth")?.into(),
             is_finalizing: sys.getattr("is_finalizing")?.into(),
+            get_frame: sys.getattr("_getframe")?.into(),
+            format_list: py.import("traceback")?.getattr("format_list")?.into(),
+            is_coroutine_function: py.import("inspect")?.getattr("iscoroutinefunction")?.into(),
             get_ident: py.import("_thread")?.getattr("get_ident")?.into(),
             set_wakeup_fd: py.import("signal")?.getattr("set_wakeup_fd")?.into(),
             warn: py.import("warnings")?.getattr("warn")?.into(),

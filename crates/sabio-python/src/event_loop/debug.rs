@@ -1,7 +1,8 @@
 //! Debug mode (asyncio: Developing with asyncio): slow callbacks, calls from the wrong thread, where things were made.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 use sabio_reactor::Nanos;
 
 use super::run::dispatch_apart;
@@ -21,9 +22,13 @@ pub(super) fn debug_by_default(py: Python<'_>) -> PyResult<bool> {
         .is_truthy()
 }
 
-/// The stack of the Python code that called us, as `traceback.StackSummary`, innermost frame last.
+/// The stack of the Python code that called us, as `traceback.StackSummary`, innermost frame last. An empty list where
+/// there is none, as in functions that the interpreter itself calls at its end.
 pub(crate) fn caller_stack(py: Python<'_>) -> PyResult<Obj> {
-    let frame = py.import("sys")?.getattr("_getframe")?.call1((0,))?;
+    let frame = match interpreter(py)?.get_frame.bind(py).call1((0,)) {
+        Err(error) if error.is_instance_of::<PyValueError>(py) => return Ok(PyList::empty(py).into()),
+        frame => frame?,
+    };
     Ok(asyncio(py)?
         .format_helpers
         .bind(py)
@@ -85,9 +90,10 @@ pub(crate) fn refuse_coroutine(py: Python<'_>, callback: &Bound<'_, PyAny>, meth
         .bind(py)
         .call_method1("iscoroutine", (callback,))?
         .is_truthy()?
-        || py
-            .import("inspect")?
-            .call_method1("iscoroutinefunction", (callback,))?
+        || interpreter(py)?
+            .is_coroutine_function
+            .bind(py)
+            .call1((callback,))?
             .is_truthy()?;
     if is_coroutine {
         return Err(PyTypeError::new_err(format!(

@@ -8,6 +8,7 @@ use super::Loop;
 use crate::asyncio::asyncio;
 use crate::ffi::{BaseKind, MethodTable, Obj, Ref, base_kind, call_method};
 use crate::handle::Handle;
+use crate::interpreter::interpreter;
 use crate::names::names;
 
 /// A callback raised: SystemExit and KeyboardInterrupt are given back, everything else goes to the exception handler.
@@ -127,7 +128,7 @@ fn context_line(py: Python<'_>, key: &str, value: &Bound<'_, PyAny>) -> PyResult
         "handle_traceback" => "Handle",
         _ => return Ok(format!("{key}: {}", value.repr()?)),
     };
-    let lines = py.import("traceback")?.call_method1("format_list", (value,))?;
+    let lines = interpreter(py)?.format_list.bind(py).call1((value,))?;
     let text: String = PyString::new(py, "").call_method1("join", (lines,))?.extract()?;
     Ok(format!(
         "{key}: {what} created at (most recent call last):\n{}",
