@@ -82,6 +82,7 @@ mod _sabio {
                 .dict()
                 .update(names.bind(py).cast::<PyDict>()?.as_mapping());
         }
+        crate::ffi::quiet_lack_of_memory();
         make(module)?;
         let names = PyDict::new(py);
         for name in module.index()? {

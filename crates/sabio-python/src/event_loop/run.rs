@@ -12,7 +12,8 @@ use super::{Loop, Ready, SourceEvent, asyncgens, debug, executor, readers, signa
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
 use crate::ffi::{
-    BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, doubt_current, with_stage,
+    BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, doubt_current, guard,
+    guard_outcome, with_stage,
 };
 use crate::handle::Handle;
 use crate::interpreter::interpreter;
@@ -279,37 +280,49 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     slf.check_closed()?;
     slf.check_running(py)?;
     let events = asyncio(py)?.events.bind(py);
-    debug::track_coroutine_origins(py, slf.debug())?;
-    let hooks = asyncgens::install_hooks(py, slf)?;
-    slf.thread.set(Some(std::thread::current().id()));
-    slf.thread_ident
-        .set(interpreter(py)?.get_ident.bind(py).call0()?.extract()?);
-    slf.pace.start();
     // Looked up at each run: whoever replaced the function wants to be told.
     let set_running_loop = names(py)?.set_running_loop.text(py);
-    let mut result = signals::start(slf, py)
-        .and_then(|()| events.call_method1(set_running_loop, (slf.bind(py),)))
-        .map(|_| ());
+    let ident = interpreter(py)?.get_ident.bind(py).call0()?.extract()?;
+    debug::track_coroutine_origins(py, slf.debug())?;
+    let hooks = match guard(|| asyncgens::install_hooks(py, slf)) {
+        Ok(hooks) => hooks,
+        Err(error) => {
+            debug::track_coroutine_origins(py, false)?;
+            return Err(error);
+        }
+    };
+    // What is set from here on is taken back below, however the run ends.
+    slf.thread.set(Some(std::thread::current().id()));
+    slf.thread_ident.set(ident);
+    slf.pace.start();
+    let mut result = guard(|| {
+        signals::start(slf, py)?;
+        events.call_method1(set_running_loop, (slf.bind(py),)).map(drop)
+    });
     // A task is current before only in a child that was forked in the middle of a step: the step of another loop,
     // which never goes on here.
     let left = with_stage::<Task, _>(|steps| {
         if result.is_ok() {
-            result = run_turns(slf, py, steps).map_err(PyErr::from);
+            result = guard_outcome(py, || run_turns(slf, py, steps)).map_err(PyErr::from);
         }
-        step::leave(py, slf, steps)
-            .and_then(|()| Loop::uncork(slf, py))
-            .map_err(PyErr::from)
+        guard_outcome(py, || {
+            step::leave(py, slf, steps).and_then(|()| Loop::uncork(slf, py))
+        })
+        .map_err(PyErr::from)
     });
     slf.contexts.clear();
     slf.stopping.set(false);
     slf.thread.set(None);
-    let cleaned = events
-        .call_method1(set_running_loop, (py.None(),))
-        .map(|_| ())
-        .and_then(|()| debug::track_coroutine_origins(py, false))
-        .and_then(|()| asyncgens::restore_hooks(py, hooks));
-    signals::finish(slf, py);
-    result.and(left).and(cleaned)
+    let unset = guard(|| events.call_method1(set_running_loop, (py.None(),)).map(drop));
+    let untracked = guard(|| debug::track_coroutine_origins(py, false));
+    let restored = guard(|| asyncgens::restore_hooks(py, hooks));
+    let finished = guard(|| {
+        signals::finish(slf, py);
+        Ok(())
+    });
+    [result, left, unset, untracked, restored, finished]
+        .into_iter()
+        .collect()
 }
 
 /// The callback by which `run_until_complete` stops the loop.
@@ -325,19 +338,30 @@ impl FunctionDef for StopWhenDone {
     }
 
     fn call(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<Obj> {
-        let future = future.bind(py);
-        if !future.call_method0("cancelled")?.is_truthy()? {
-            let exception = future.call_method0("exception")?;
-            if exception.is_instance_of::<pyo3::exceptions::PySystemExit>()
-                || exception.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>()
-            {
-                // It has left the loop already, and stops it thereby.
-                return Ok(Obj::none(py));
-            }
+        // Whatever fails here, for lack of memory say: the loop must stop, or it runs for ever.
+        let stopped = guard(|| stop_when_done(py, slf, future));
+        if stopped.is_err()
+            && let Some(event_loop) = Ref::<Loop>::downcast(slf.bind(py))
+        {
+            event_loop.stopping.set(true);
         }
-        slf.bind(py).call_method0("stop")?;
-        Ok(Obj::none(py))
+        stopped.map(|()| Obj::none(py))
     }
+}
+
+fn stop_when_done(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<()> {
+    let future = future.bind(py);
+    if !future.call_method0("cancelled")?.is_truthy()? {
+        let exception = future.call_method0("exception")?;
+        if exception.is_instance_of::<pyo3::exceptions::PySystemExit>()
+            || exception.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>()
+        {
+            // It has left the loop already, and stops it thereby.
+            return Ok(());
+        }
+    }
+    slf.bind(py).call_method0("stop")?;
+    Ok(())
 }
 
 fn run_until_complete(slf: &Ref<Loop>, future: &Bound<'_, PyAny>) -> PyResult<Obj> {
@@ -361,8 +385,8 @@ fn run_until_complete(slf: &Ref<Loop>, future: &Bound<'_, PyAny>) -> PyResult<Ob
     }
     let stop = BoundFunction::<StopWhenDone>::create(py, slf.as_obj())?;
     future.call_method1("add_done_callback", (stop.bind(py),))?;
-    let ran = slf.bind(py).call_method0("run_forever");
-    let removed = future.call_method1("remove_done_callback", (stop.bind(py),));
+    let ran = guard(|| slf.bind(py).call_method0("run_forever"));
+    let removed = guard(|| future.call_method1("remove_done_callback", (stop.bind(py),)));
     if let Err(error) = ran {
         if !is_future
             && future.call_method0("done")?.is_truthy()?

@@ -1,9 +1,13 @@
 //! Exceptions: telling kinds apart, panics.
+//!
+//! The constructors of PyO3 that cannot raise (`PyDict::new`, `PyBytes::new`) panic when there is no memory for the
+//! object. That is no mistake of ours: at the next border to the interpreter it becomes MemoryError, as any other lack of
+//! memory does.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PySystemExit};
 use pyo3::ffi as py_ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
@@ -86,9 +90,30 @@ pub(crate) fn is_cancelled_error(py: Python<'_>, error: &PyErr, class: &Obj) -> 
     error.matches(py, class.bind(py)).unwrap_or(false)
 }
 
+/// The words in which PyO3 panics when CPython has given it no object.
+const NO_OBJECT: &str = "PyObject pointer is null";
+
+/// Whether a panic says that there was no memory for an object.
+fn is_lack_of_memory(payload: &(dyn Any + Send)) -> bool {
+    payload.downcast_ref::<&str>() == Some(&NO_OBJECT)
+}
+
+/// Has a lack of memory not printed as a panic; called once by the module.
+pub(crate) fn quiet_lack_of_memory() {
+    let usual = take_hook();
+    set_hook(Box::new(move |panic| {
+        if !is_lack_of_memory(panic.payload()) {
+            usual(panic);
+        }
+    }));
+}
+
 /// The exception that stands for a panic.
 #[cold]
 pub(crate) fn panic_error(payload: &(dyn Any + Send)) -> PyErr {
+    if is_lack_of_memory(payload) {
+        return PyMemoryError::new_err(());
+    }
     let message = payload
         .downcast_ref::<String>()
         .cloned()
@@ -99,7 +124,7 @@ pub(crate) fn panic_error(payload: &(dyn Any + Send)) -> PyErr {
 
 /// Runs `body`; a panic becomes an exception.
 #[inline(always)]
-pub(super) fn guard<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+pub(crate) fn guard<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
         Err(payload) => Err(panic_error(&*payload)),
@@ -108,7 +133,7 @@ pub(super) fn guard<R>(body: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
 
 /// As [`guard`], for what leaves its exception set.
 #[inline(always)]
-pub(super) fn guard_outcome<R>(py: Python<'_>, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
+pub(crate) fn guard_outcome<R>(py: Python<'_>, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
         Err(payload) => {

@@ -54,7 +54,10 @@ pub(crate) use context::{context_copy, context_copy_current, context_enter, cont
 pub(crate) use convert::{IntoObj, double};
 pub(crate) use coroutine_function::mark_coroutine_functions;
 pub(crate) use current::{Current, Stage, Stepping, current, doubt_current, with_current, with_stage};
-pub(crate) use error::{BaseKind, Outcome, Raised, base_kind, is_cancelled_error, raising};
+pub(crate) use error::{
+    BaseKind, Outcome, Raised, base_kind, guard, guard_outcome, is_cancelled_error, quiet_lack_of_memory,
+    raising,
+};
 pub(crate) use function::{add_fast_function, add_function};
 pub(crate) use global::{Global, is_main_interpreter};
 pub(crate) use image::{Counter, Image};
