@@ -117,8 +117,9 @@ def test_the_reference_names_every_method_of_the_loop(sabio: ModuleType) -> None
     assert sorted(name for name in methods if f"`{name}`" not in text) == []
 
 
-def test_differences_are_pinned_by_tests_that_exist() -> None:
-    text = (ROOT / "docs/differences.md").read_text()
+@pytest.mark.parametrize("page", ["docs/differences.md", "docs/faults.md"])
+def test_what_a_page_says_is_pinned_by_tests_that_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
     named = re.findall(r"\(\.\./(tests/[\w/]+\.py)\)(?:\s+`(\w+)`)?", text)
     assert named
     for path, test in named:
