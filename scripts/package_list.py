@@ -150,6 +150,7 @@ PACKAGES = (
         "aiohttp",
         (
             "blockbuster",
+            "coverage",
             "freezegun",
             "isal",
             "proxy.py",

@@ -111,7 +111,8 @@ def summary(name: str, found: Result) -> str:
     different = {each["test"] for world in worlds for each in found["differences"][world]}
     unsteady = {each["test"] for world in worlds for each in found["unsteady"][world]} - different
     bad = unexplained(name, [each for world in worlds for each in found["differences"][world]])
-    words = [str(len(bad)) if bad else "none"]
+    unfinished = any(run["unfinished"] for run in found["runs"].values())
+    words = [str(len(bad)) if bad else "NOT FINISHED" if unfinished else "none"]
     if different - bad:
         words.append(f"{len(different - bad)} explained")
     if unsteady:

@@ -109,6 +109,7 @@ def unpack(package: Package, sdist: Path | None) -> Path:
     partial.mkdir(parents=True)
     if sdist is None:
         shutil.copy(checks(package), partial)
+        keep_settings_out(partial)
         partial.rename(place)
         return place
     with tarfile.open(sdist) as archive:
@@ -140,3 +141,16 @@ def prepare(package: Package, tree: Path) -> None:
             raise Unavailable(f"its sdist has no {name}")
     if package.conftest:
         (tree / "conftest.py").write_text(package.conftest)
+    keep_settings_out(tree)
+
+
+#: Where pytest looks for its settings, and what is written there if they are.
+SETTINGS = {"pytest.ini": "", ".pytest.ini": "", "pyproject.toml": "[tool.pytest", "tox.ini": "[pytest]"}
+SETTINGS |= {"setup.cfg": "[tool:pytest]"}
+
+
+def keep_settings_out(tree: Path) -> None:
+    """Sees to it that a suite without settings does not get those of sabio's own tests, which pytest finds above it."""
+    found = [tree / name for name in SETTINGS if (tree / name).exists()]
+    if not any(SETTINGS[file.name] in file.read_text() for file in found):
+        (tree / "pytest.ini").write_text("[pytest]\n")

@@ -321,6 +321,7 @@ def test_unfinished_run_is_not_good(packages):
     result = a_result(packages, loop=run)
     assert not packages.report.is_good("it", result)
     assert "1 (out of time)" in packages.report.row("it", result)
+    assert packages.report.row("it", result)[-1] == "NOT FINISHED"
 
 
 def test_what_was_not_run_is_listed_and_not_counted(packages):
@@ -371,9 +372,22 @@ def test_own_checks_are_what_is_run(packages, tmp_path, monkeypatch):
     monkeypatch.setenv("CARGO_TARGET_DIR", str(tmp_path))
     package = next(package for package in packages.list.PACKAGES if package.checks)
     tree = packages.source.unpack(package, None)
-    assert [file.name for file in tree.iterdir()] == list(package.paths)
+    wanted = {*package.paths, "pytest.ini"}
+    assert {file.name for file in tree.iterdir()} == wanted
     (tree / "left over").touch()
-    assert [file.name for file in packages.source.unpack(package, None).iterdir()] == list(package.paths)
+    assert {file.name for file in packages.source.unpack(package, None).iterdir()} == wanted
+
+
+def test_suite_does_not_get_our_settings(packages, tmp_path):
+    (tmp_path / "tests").mkdir()
+    package = packages.list.Package("it")
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+    packages.source.prepare(package, tmp_path)
+    assert not (tmp_path / "pytest.ini").exists()
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
+    packages.source.prepare(package, tmp_path)
+    # pytest takes a file of this name for its settings, whatever is in it.
+    assert (tmp_path / "pytest.ini").exists()
 
 
 def test_name_is_found_however_it_is_written(packages):
@@ -388,7 +402,7 @@ def test_package_itself_is_taken_out_of_its_sources(packages, tmp_path):
     (tmp_path / "it" / "tests").mkdir(parents=True)
     package = packages.list.Package("it", moved={"it/tests": "suite"}, source=("it",), tests=("suite",))
     packages.source.prepare(package, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["suite"]
+    assert {path.name for path in tmp_path.iterdir()} == {"suite", "pytest.ini"}
     with pytest.raises(packages.source.Unavailable, match="no folder it/tests"):
         packages.source.prepare(package, tmp_path)
 
