@@ -232,7 +232,17 @@ PACKAGES = (
         },
     ),
     Package("grpcio", ("trustme",), checks=True),
-    Package("pyzmq", ("pytest-asyncio", "tornado", "pymongo"), source=("zmq",)),
+    Package(
+        "pyzmq",
+        ("pytest-asyncio", "tornado", "pymongo"),
+        source=("zmq",),
+        left_out={
+            "tests/test_log.py::TestPubLog::test_blank_root_topic": (
+                "without any event loop it waits for a message that ZeroMQ drops if the subscriber is not known yet, "
+                "and then the tests behind it fail"
+            ),
+        },
+    ),
     Package("nats-py", servers=("nats",), checks=True),
 )
 
