@@ -8,7 +8,7 @@ use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use sabio_reactor::{Due, Events, Fired, Nanos};
 
-use super::{Loop, Ready, SourceEvent, asyncgens, debug, executor, readers, signals};
+use super::{Loop, Ready, SourceEvent, asyncgens, debug, errors, executor, readers, signals};
 use crate::asyncio::asyncio;
 use crate::ffi::Outcome;
 use crate::ffi::{
@@ -120,16 +120,27 @@ fn dispatch_other(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps<'_>, item: 
         return step::run(py, slf, steps, task, input);
     }
     step::leave(py, slf, steps)?;
-    match item {
+    let done = match item {
         Ready::Step(_) | Ready::Wakeup(_) | Ready::StepWith(_) => Ok(()),
-        Ready::Call(handle) => Handle::run(&handle, py),
-        Ready::Expire(alarm) => Ok(alarm.ring(py, slf)?),
-        Ready::Observed(future) => Ok(observer::tell(py, slf, future)?),
-        Ready::Readable(stream) => Ok(Source::Stream(stream).ready(py, slf, true, false)?),
-        Ready::Writable(stream) => Ok(Source::Stream(stream).ready(py, slf, false, true)?),
-        Ready::Event(event) => Ok(event.source.ready(py, slf, event.readable, event.writable)?),
-        Ready::Job(job) => Ok(job(py, slf)?),
+        Ready::Call(handle) => return Handle::run(&handle, py),
+        Ready::Expire(alarm) => alarm.ring(py, slf),
+        Ready::Observed(future) => observer::tell(py, slf, future),
+        Ready::Readable(stream) => Source::Stream(stream).ready(py, slf, true, false),
+        Ready::Writable(stream) => Source::Stream(stream).ready(py, slf, false, true),
+        Ready::Event(event) => event.source.ready(py, slf, event.readable, event.writable),
+        Ready::Job(job) => job(py, slf),
+    };
+    match done {
+        Ok(()) => Ok(()),
+        Err(error) => Ok(failed(py, slf, error)?),
     }
+}
+
+/// What could not deal with an error itself, for want of memory most of the time: SystemExit and KeyboardInterrupt leave
+/// the loop, the rest is reported, as what comes out of the callbacks in which asyncio does the same.
+#[cold]
+fn failed(py: Python<'_>, slf: &Ref<Loop>, error: PyErr) -> PyResult<()> {
+    errors::exit_or_report(py, slf, error, "Exception in callback of the event loop", &[])
 }
 
 /// As [`dispatch`], apart from the loop of turns.

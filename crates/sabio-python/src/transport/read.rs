@@ -9,7 +9,7 @@ use sabio_reactor::socket;
 
 use super::channel::SocketChannel;
 use super::close;
-use super::receive::{Amount, receive_bytes, receive_for_reader};
+use super::receive::{Amount, NoMemory, receive_bytes, receive_for_reader};
 use super::shared::log_debug;
 use super::stream::{Delivery, Stream};
 use super::tls;
@@ -22,7 +22,7 @@ use crate::stream::{Reader, StreamReaderProtocol};
 
 pub(super) const FATAL_READ: &str = "Fatal read error on socket transport";
 
-const FATAL_DATA_RECEIVED: &str = "Fatal error: protocol.data_received() call failed.";
+pub(super) const FATAL_DATA_RECEIVED: &str = "Fatal error: protocol.data_received() call failed.";
 
 pub(super) const FATAL_BUFFER_UPDATED: &str = "Fatal error: protocol.buffer_updated() call failed.";
 
@@ -76,10 +76,12 @@ fn read_for_reader(
 ) -> PyResult<()> {
     let expected = slf.expected.get();
     let received = receive_for_reader::<SocketChannel>(&slf.descriptor, py, event_loop, expected, reader);
-    let size = match received? {
-        Ok(size) => size,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-        Err(error) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
+    let size = match received {
+        Ok(Ok(size)) => size,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        Ok(Err(error)) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
+        Err(NoMemory::ToReceive(error)) => return close::fatal_error(slf, py, error, FATAL_READ),
+        Err(NoMemory::ToKeep(error)) => return close::fatal_error(slf, py, error, FATAL_DATA_RECEIVED),
     };
     if size == 0 {
         return at_eof(slf, py, protocol);
@@ -102,10 +104,11 @@ fn read_data(
     let mut size = 0;
     let expected = slf.expected.get();
     let received = receive_bytes::<SocketChannel>(&slf.descriptor, py, event_loop, expected, &mut size);
-    let data = match received? {
-        Ok(data) => data,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-        Err(error) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
+    let data = match received {
+        Ok(Ok(data)) => data,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+        Ok(Err(error)) => return close::fatal_error(slf, py, os_error(error), FATAL_READ),
+        Err(error) => return close::fatal_error(slf, py, error, FATAL_READ),
     };
     if size == 0 {
         drop(data);

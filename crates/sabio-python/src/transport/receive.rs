@@ -96,6 +96,14 @@ fn receive_large<C: Channel>(
     })
 }
 
+/// There was no memory for what a reader was to receive.
+pub(super) enum NoMemory {
+    /// To receive into: nothing was read.
+    ToReceive(PyErr),
+    /// To keep what was received behind what is unread: it is lost.
+    ToKeep(PyErr),
+}
+
 /// Receives into a reader: how much; 0 at the end of the stream. [`Reader::received`] comes next.
 pub(super) fn receive_for_reader<C: Channel>(
     descriptor: &Descriptor,
@@ -103,25 +111,25 @@ pub(super) fn receive_for_reader<C: Channel>(
     event_loop: &Loop,
     expected: Amount,
     reader: &Reader,
-) -> PyResult<io::Result<usize>> {
+) -> Result<io::Result<usize>, NoMemory> {
     if expected != Amount::Small && reader.is_empty() {
         // Straight into the object that who reads next gets.
         let mut size = 0;
-        return Ok(
-            receive_large::<C>(descriptor, py, expected, &mut size)?.map(|data| {
-                if let Ok(message) = data.bind(py).cast::<PyBytes>() {
-                    reader.push(message);
-                }
-                size
-            }),
-        );
+        let received =
+            receive_large::<C>(descriptor, py, expected, &mut size).map_err(NoMemory::ToReceive)?;
+        return Ok(received.map(|data| {
+            if let Ok(message) = data.bind(py).cast::<PyBytes>() {
+                reader.push(message);
+            }
+            size
+        }));
     }
     let mut scratch = event_loop.scratch().borrow_mut();
     let memory = &mut scratch[..expected.most()];
     match descriptor.borrow().and_then(|fd| C::receive(fd, memory)) {
         // Neither making bytes nor copying them runs Python code, so the borrow may last.
         Ok(size) => {
-            reader.append(py, &scratch[..size])?;
+            reader.append(py, &scratch[..size]).map_err(NoMemory::ToKeep)?;
             Ok(Ok(size))
         }
         Err(error) => Ok(Err(error)),

@@ -108,7 +108,8 @@ pub(crate) fn ready(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>)
             let mut batch = event_loop.datagrams.take(family);
             let received = receive_batch(slf, py, event_loop, &mut batch);
             event_loop.datagrams.put_back(family, batch);
-            received
+            // There was no memory: what has come is lost.
+            received.or_else(|error| close::fatal_error(slf, py, error, Datagram::FATAL_READ))
         }
     };
     slf.receiving.set(false);

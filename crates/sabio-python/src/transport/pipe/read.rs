@@ -21,8 +21,9 @@ use crate::os_error::os_error;
 use crate::stream::{Reader, StreamReaderProtocol};
 use crate::subprocess::PipeProtocol;
 use crate::transport::channel::PipeChannel;
+use crate::transport::read::FATAL_DATA_RECEIVED;
 use crate::transport::reading::{self, Reading};
-use crate::transport::receive::{Amount, receive_bytes, receive_for_reader};
+use crate::transport::receive::{Amount, NoMemory, receive_bytes, receive_for_reader};
 use crate::transport::shared::{self, Shared, Transport, finalize, watch};
 use crate::transport::turn::Turn;
 use crate::transport::{Source, close};
@@ -206,14 +207,15 @@ fn read(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>, turn: &mut 
         None => read_data(slf, py, event_loop, expected, &protocol),
     };
     match read? {
-        Ok(0) => at_eof(slf, py, event_loop, protocol),
-        Ok(size) => {
+        Some(Ok(0)) => at_eof(slf, py, event_loop, protocol),
+        Some(Ok(size)) => {
             slf.expected.set(Amount::after(size));
             turn.read(size, expected.most());
             Ok(())
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-        Err(error) => close::fatal_error(slf, py, os_error(error), ReadPipe::FATAL_READ),
+        Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Some(Err(error)) => close::fatal_error(slf, py, os_error(error), ReadPipe::FATAL_READ),
+        None => Ok(()),
     }
 }
 
@@ -223,14 +225,22 @@ fn read_for_reader(
     event_loop: &Ref<Loop>,
     expected: Amount,
     reader: &Reader,
-) -> PyResult<io::Result<usize>> {
-    let received = receive_for_reader::<PipeChannel>(&slf.descriptor, py, event_loop, expected, reader)?;
+) -> PyResult<Option<io::Result<usize>>> {
+    let received = match receive_for_reader::<PipeChannel>(&slf.descriptor, py, event_loop, expected, reader)
+    {
+        Ok(received) => received,
+        Err(NoMemory::ToReceive(error)) => return not_read(slf, py, event_loop, error),
+        // What comes next would follow a gap.
+        Err(NoMemory::ToKeep(error)) => {
+            return close::fatal_error(slf, py, error, FATAL_DATA_RECEIVED).map(|()| None);
+        }
+    };
     if matches!(received, Ok(size) if size > 0)
         && let Err(error) = reader.received(py)
     {
         failed(slf, py, event_loop, "data_received", error)?;
     }
-    Ok(received)
+    Ok(Some(received))
 }
 
 fn read_data(
@@ -239,19 +249,33 @@ fn read_data(
     event_loop: &Ref<Loop>,
     expected: Amount,
     protocol: &Obj,
-) -> PyResult<io::Result<usize>> {
+) -> PyResult<Option<io::Result<usize>>> {
     let mut size = 0;
-    let received = receive_bytes::<PipeChannel>(&slf.descriptor, py, event_loop, expected, &mut size)?;
+    let received = receive_bytes::<PipeChannel>(&slf.descriptor, py, event_loop, expected, &mut size);
     let data = match received {
-        Ok(data) => data,
-        Err(error) => return Ok(Err(error)),
+        Ok(Ok(data)) => data,
+        Ok(Err(error)) => return Ok(Some(Err(error))),
+        Err(error) if size == 0 => return not_read(slf, py, event_loop, error),
+        Err(error) => return close::fatal_error(slf, py, error, ReadPipe::FATAL_READ).map(|()| None),
     };
     if size > 0
         && let Err(error) = slf.notify(py, protocol, &names(py)?.data_received, &[&data])
     {
         failed(slf, py, event_loop, "data_received", error)?;
     }
-    Ok(Ok(size))
+    Ok(Some(Ok(size)))
+}
+
+/// There was no memory to read into, and nothing was read: it is tried again, as in asyncio.
+#[cold]
+fn not_read(
+    slf: &Ref<ReadPipe>,
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    error: PyErr,
+) -> PyResult<Option<io::Result<usize>>> {
+    let keys = [("transport", slf.as_obj())];
+    errors::exit_or_report(py, event_loop, error, ReadPipe::FATAL_READ, &keys).map(|()| None)
 }
 
 /// A method of the protocol raised: SystemExit and KeyboardInterrupt come back, everything else is reported.
