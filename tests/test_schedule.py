@@ -225,3 +225,10 @@ async def test_debug_mode_refuses_coroutines_and_coroutine_functions():
             with pytest.raises(TypeError, match=r"coroutines cannot be used with call_\w+\(\)"):
                 method(*when, what)
     coroutine.close()
+
+
+@pytest.mark.parametrize("delay", [[], "1", object(), b"1"], ids=["list", "str", "object", "bytes"])
+def test_a_delay_that_is_no_number_is_refused_as_what_cannot_be_added(loop, delay):
+    message = rf"^unsupported operand type\(s\) for \+: 'float' and '{type(delay).__name__}'$"
+    with pytest.raises(TypeError, match=message):
+        loop.call_later(delay, print)

@@ -3,6 +3,7 @@
 import array
 import asyncio
 import os
+import re
 import socket
 
 import pytest
@@ -420,9 +421,17 @@ async def test_socket_owned_by_a_transport_is_refused():
     loop = asyncio.get_running_loop()
     left, right = tcp_pair()
     transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, left)
-    with pytest.raises(RuntimeError, match=r"is used by transport"):
+    refused = rf"^File descriptor {left.fileno()} is used by transport <"
+    with pytest.raises(RuntimeError, match=refused):
         await loop.sock_recv(left, 10)
-    transport.close()
+    with pytest.raises(RuntimeError, match=refused):
+        await loop.sock_recv_into(left, bytearray(10))
+    # More than the socket takes at once.
+    with pytest.raises(RuntimeError, match=refused):
+        await loop.sock_sendall(left, bytes(32 << 20))
+    assert await loop.sock_recv(left, 0) == b""
+    await loop.sock_sendall(left, b"")
+    transport.abort()
     right.close()
     await turns(3)
 
@@ -466,3 +475,53 @@ async def test_error_of_a_reset_comes_out_of_the_read():
     with pytest.raises(ConnectionResetError):
         await task
     left.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ((), "not enough values to unpack (expected 2, got 0)"),
+        (("127.0.0.1",), "not enough values to unpack (expected 2, got 1)"),
+        ("x", "not enough values to unpack (expected 2, got 1)"),
+    ],
+)
+async def test_an_address_of_one_part_is_refused(address, message):
+    loop = asyncio.get_running_loop()
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            await loop.sock_connect(sock, address)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        await loop.create_connection(asyncio.Protocol, "127.0.0.1", 9, local_addr=address)
+
+
+async def test_what_is_no_socket_lacks_its_method(pair):
+    loop = asyncio.get_running_loop()
+    for method, arguments, attribute in [
+        (loop.sock_recv, (1,), "recv"),
+        (loop.sock_recv_into, (bytearray(1),), "recv_into"),
+        (loop.sock_sendall, (b"x",), "send"),
+        (loop.sock_accept, (), "fileno"),
+    ]:
+        with pytest.raises(AttributeError, match=rf"^'list' object has no attribute '{attribute}'$"):
+            await method([], *arguments)
+
+
+async def test_what_can_not_be_received_into_is_refused(pair):
+    loop = asyncio.get_running_loop()
+    left, _ = pair
+    for buffer, kind in [(None, "None"), ([], "list"), (b"read only", "bytes"), (3, "int")]:
+        message = rf"^recv_into\(\) argument 1 must be read-write bytes-like object, not {kind}$"
+        with pytest.raises(TypeError, match=message):
+            await loop.sock_recv_into(left, buffer)
+    for size in (1 << 63, -1 << 70):
+        with pytest.raises(OverflowError, match=r"^Python int too large to convert to C ssize_t$"):
+            await loop.sock_recv(left, size)
+
+
+@pytest.mark.parametrize("port", [float("inf"), 1 / 3])
+async def test_a_port_that_is_no_number(port):
+    loop = asyncio.get_running_loop()
+    expected = OverflowError if port > 1 else OSError
+    with pytest.raises(expected):
+        await loop.create_connection(asyncio.Protocol, "127.0.0.1", port)

@@ -439,3 +439,19 @@ async def test_replaced_methods_of_the_loop_connect_the_pipes(sabio):
     assert bytes(protocol.received[1]) == b"out\n"
     assert transport.get_returncode() == 4
     transport.close()
+
+
+async def test_any_object_may_be_asked_for_as_a_pipe_that_can_be_a_key():
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.subprocess_exec(
+        asyncio.SubprocessProtocol, "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None
+    )
+    assert transport.get_pipe_transport(True) is transport.get_pipe_transport(1.0) is not None
+    for other in (2, -1, 1 << 70, "0", None, 0.5, float("nan"), (), object()):
+        assert transport.get_pipe_transport(other) is None
+    for unhashable in ([], {}, bytearray()):
+        with pytest.raises(TypeError, match="unhashable type"):
+            transport.get_pipe_transport(unhashable)
+    transport.close()
+    await transport._wait()
+    await turns(3)

@@ -208,6 +208,20 @@ async def test_context_that_cannot_serve_closes_the_socket():
         left.close()
 
 
+async def test_a_timeout_that_is_no_number_is_over_at_once(sabio):
+    # What asyncio does depends on its other timers, and ends the run from 3.13 on.
+    loop = asyncio.get_running_loop()
+    message = "SSL handshake is taking longer than nan seconds"
+    with listener() as silent, pytest.raises(ConnectionAbortedError, match=message):
+        await loop.create_connection(
+            asyncio.Protocol, *silent.getsockname(), ssl=client_context(), ssl_handshake_timeout=float("nan")
+        )
+    async with serving() as served:
+        transport, protocol = await served.connect(ssl_shutdown_timeout=float("nan"))
+        transport.close()
+        assert isinstance(await protocol.lost, TimeoutError | None)
+
+
 @pytest.mark.parametrize("name", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
 @pytest.mark.parametrize("seconds", [0, -1, -0.5])
 async def test_timeouts_are_positive(name, seconds):

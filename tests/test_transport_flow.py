@@ -1,11 +1,14 @@
 """Flow control: limits, pause_writing, resume_writing, bounded memory (asyncio docs, "Write-only transports")."""
 
 import asyncio
+import re
 import resource
+import sys
+from fractions import Fraction
 
 import pytest
 
-from tests.support.net import receive_all, reset
+from tests.support.net import receive_all, reset, socket_pair
 from tests.support.protocols import Recorder
 from tests.support.tcp import peers
 from tests.support.waiting import turns, until
@@ -266,3 +269,42 @@ async def test_write_from_resume_writing(peers):
     await drain(peer, written + 65536 + 1000)
     transport.close()
     await protocol.lost
+
+
+async def test_limits_may_be_any_numbers():
+    loop = asyncio.get_running_loop()
+    with socket_pair() as (left, _):
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=left)
+        for high, low, expected in [
+            (1e3, None, (250, 1000)),
+            (None, 12.5, (12.5, 50)),
+            (Fraction(7, 2), True, (1, 3.5)),
+            (1 << 70, 0, (0, 1 << 70)),
+        ]:
+            transport.set_write_buffer_limits(high, low)
+            # A limit is a number of bytes; sabio gives it as one.
+            set_to = transport.get_write_buffer_limits()
+            assert [min(int(limit), sys.maxsize * 2 + 1) for limit in set_to] == [
+                min(int(limit), sys.maxsize * 2 + 1) for limit in expected
+            ]
+        for high, low, message in [
+            (5, 1 << 70, f"high (5) must be >= low ({1 << 70}) must be >= 0"),
+            (-1.5, None, "high (-1.5) must be >= low (-1.0) must be >= 0"),
+            (None, float("nan"), "high (nan) must be >= low (nan) must be >= 0"),
+        ]:
+            with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+                transport.set_write_buffer_limits(high, low)
+        for high, low in [("1", None), (None, []), (1, "0")]:
+            with pytest.raises(TypeError):
+                transport.set_write_buffer_limits(high, low)
+        transport.abort()
+
+
+async def test_what_cannot_be_a_key_is_no_name_of_extra_information():
+    loop = asyncio.get_running_loop()
+    with socket_pair() as (left, _):
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=left)
+        assert transport.get_extra_info(3, "nothing") == "nothing"
+        with pytest.raises(TypeError, match="unhashable type"):
+            transport.get_extra_info([])
+        transport.abort()

@@ -5,9 +5,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PySlice, PyString, PyTuple};
 use sabio_reactor::socket::Address;
 
 use super::Loop;
@@ -91,24 +91,47 @@ impl Place {
                 Ok(0)
             }
         };
+        let (host, port) = host_and_port(address)?;
         Ok(Place {
-            host: address.get_item(0)?.into(),
-            port: address.get_item(1)?.into(),
+            host: host.into(),
+            port: port.into(),
             flowinfo: number(2)?,
             scope_id: number(3)?,
         })
     }
 
     /// The answer for a numeric host, for sockets of this type. The protocol is the one of the type.
-    fn numeric(&self, py: Python<'_>, hints: &Hints, socktype: i32) -> Option<Info> {
-        let proto: i32 = hints.proto.bind(py).extract().ok()?;
-        if ![0, TCP, UDP].contains(&proto) {
-            return None;
+    ///
+    /// # Errors
+    /// Those of a port whose `__int__()` or `__index__()` fails, and OverflowError for infinity.
+    fn numeric(&self, py: Python<'_>, hints: &Hints, socktype: i32) -> PyResult<Option<Info>> {
+        if !hints
+            .proto
+            .bind(py)
+            .extract::<i32>()
+            .is_ok_and(|proto| [0, TCP, UDP].contains(&proto))
+        {
+            return Ok(None);
         }
+        let Some(host) = text(self.host.bind(py)) else {
+            return Ok(None);
+        };
+        let Some(port) = port(self.port.bind(py))? else {
+            return Ok(None);
+        };
+        Ok(self.numeric_at(py, hints, socktype, &host, &port))
+    }
+
+    fn numeric_at(
+        &self,
+        py: Python<'_>,
+        hints: &Hints,
+        socktype: i32,
+        host: &str,
+        port: &Bound<'_, PyAny>,
+    ) -> Option<Info> {
         let proto = if socktype == STREAM { TCP } else { UDP };
         let family: i32 = hints.family.bind(py).extract().ok()?;
-        let host = text(self.host.bind(py))?;
-        let port = port(self.port.bind(py))?;
         let native_port: Option<u16> = port.extract().ok();
         if (family == UNSPECIFIED || family == INTERNET)
             && let Ok(ip) = host.parse::<Ipv4Addr>()
@@ -147,14 +170,38 @@ fn text(host: &Bound<'_, PyAny>) -> Option<String> {
 
 /// A port that `int()` takes, whatever its size: the socket complains of those that are none. The name of a service is no
 /// number.
-fn port<'py>(port: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+fn port<'py>(port: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = port.py();
     let number = py.get_type::<PyInt>();
     let is_missing = port.is_none() || text(port).is_some_and(|text| text.is_empty());
     if is_missing {
-        number.call0().ok()
-    } else {
-        number.call1((port,)).ok()
+        return number.call0().map(Some);
+    }
+    match number.call1((port,)) {
+        Err(error) if error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyValueError>(py) => {
+            Ok(None)
+        }
+        called => called.map(Some),
+    }
+}
+
+/// The first two parts of an address, as `host, port = address[:2]` finds them.
+///
+/// # Errors
+/// Those of that statement.
+pub(super) fn host_and_port<'py>(
+    address: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let py = address.py();
+    let start = py.get_type::<PySlice>().call1((py.None(), 2, py.None()))?;
+    let parts: Vec<_> = address.get_item(start)?.try_iter()?.collect::<PyResult<_>>()?;
+    match <[_; 2]>::try_from(parts) {
+        Ok([host, port]) => Ok((host, port)),
+        Err(parts) => Err(PyValueError::new_err(if parts.len() < 2 {
+            format!("not enough values to unpack (expected 2, got {})", parts.len())
+        } else {
+            "too many values to unpack (expected 2)".to_owned()
+        })),
     }
 }
 
@@ -174,7 +221,7 @@ pub(super) async fn resolve(
             // The C library would look up what stands before it: a different host than the one that was checked.
             return Err(PyValueError::new_err("embedded null character"));
         }
-        if let Some(info) = place.numeric(py, hints, socktype) {
+        if let Some(info) = place.numeric(py, hints, socktype)? {
             return Ok(Err(vec![info]));
         }
         let kwargs = PyDict::new(py);

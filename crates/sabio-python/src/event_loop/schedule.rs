@@ -177,13 +177,14 @@ fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: &Call<'_, '_, 
 fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let py = args.py();
     let call = parse("call_later", Some("delay"), &args)?;
-    let delay = seconds(&call, "delay must not be None")?;
-    if call
-        .time
-        .is_some_and(|delay| !delay.is_instance_of::<PyFloat>() && !delay.is_instance_of::<PyInt>())
+    if let Some(delay) = call.time
+        && !delay.is_instance_of::<PyFloat>()
+        && !delay.is_instance_of::<PyInt>()
+        && !delay.is_none()
     {
-        check_addable(py, call.time)?;
+        check_addable(delay)?;
     }
+    let delay = seconds(&call, "delay must not be None")?;
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_later")?;
     call_at_time(slf, py, super::time() + delay, &call)
@@ -200,8 +201,8 @@ fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 
 /// TypeError for a delay that cannot be added to the time, which is a float: a Decimal, for one.
 #[cold]
-fn check_addable(py: Python<'_>, delay: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-    PyFloat::new(py, super::time()).add(delay).map(|_| ())
+fn check_addable(delay: &Bound<'_, PyAny>) -> PyResult<()> {
+    PyFloat::new(delay.py(), super::time()).add(delay).map(|_| ())
 }
 
 /// The delay or time of a call in seconds; `message` is for None in its place.

@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use sabio_reactor::socket::{self, Address};
@@ -77,6 +77,17 @@ pub(super) fn number(py: Python<'_>, sock: &Obj) -> PyResult<RawFd> {
     Ok(fd)
 }
 
+/// As [`number`], for the beginning of an operation: what has no number must at least have the method of a socket that
+/// asyncio would call.
+fn number_for(py: Python<'_>, sock: &Obj, method: &str) -> PyResult<RawFd> {
+    number(py, sock).or_else(|error| {
+        if error.is_instance_of::<PyAttributeError>(py) {
+            sock.bind(py).getattr(method)?;
+        }
+        Err(error)
+    })
+}
+
 /// What a call gave; `None` if it would block.
 #[inline]
 fn attempted<T>(result: io::Result<T>) -> PyResult<Option<T>> {
@@ -99,7 +110,11 @@ pub(super) enum Until {
 pub(super) async fn wait(slf: &Ref<Loop>, sock: &Obj, fd: RawFd, until: Until) -> PyResult<()> {
     Python::attach(|py| {
         slf.check_awaited_here()?;
-        check_unused(slf, sock.bind(py), fd)
+        match slf.reactor().owner_of(fd) {
+            // It is refused by its number, as in asyncio.
+            Some(_) => check_unused(slf, fd.into_pyobject(py)?.as_any(), fd),
+            None => Ok(()),
+        }
     })?;
     let reactor = slf.reactor();
     match until {
@@ -124,16 +139,26 @@ fn try_recv(py: Python<'_>, fd: RawFd, size: usize) -> PyResult<Option<Obj>> {
     attempted(received)
 }
 
+/// How much is to be received, in bytes. TypeError, OverflowError and ValueError as of `socket.recv()`.
+fn size_of(size: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let size: isize = size.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(size.py()) {
+            PyOverflowError::new_err("Python int too large to convert to C ssize_t")
+        } else {
+            error
+        }
+    })?;
+    usize::try_from(size).map_err(|_| PyValueError::new_err("negative buffersize in recv"))
+}
+
 fn sock_recv(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let (sock, size) = two_args(args, "sock_recv", "n")?;
     let slf = slf.clone();
     create(args.py(), "Loop.sock_recv", async move {
         let (fd, size, received) = Python::attach(|py| {
             check(py, &slf, &sock)?;
-            let size: isize = size.bind(py).extract()?;
-            let size =
-                usize::try_from(size).map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
-            let fd = number(py, &sock)?;
+            let fd = number_for(py, &sock, "recv")?;
+            let size = size_of(size.bind(py))?;
             let received = match size {
                 0 => Some(bytes_from_slice(py, b"")?),
                 _ => try_recv(py, fd, size)?,
@@ -155,17 +180,19 @@ fn sock_recv(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 /// Receives into the user's memory: how many bytes came. TypeError if it can not be written to.
 fn try_recv_into(py: Python<'_>, fd: RawFd, buffer: &Obj) -> PyResult<Option<Obj>> {
     let buffer = buffer.bind(py);
-    let mut view = WriteBuffer::new(buffer).map_err(|error| {
-        if !error.is_instance_of::<PyBufferError>(py) {
-            return error;
-        }
-        match buffer.get_type().name() {
-            Ok(name) => PyTypeError::new_err(format!(
+    let mut view = match WriteBuffer::new(buffer) {
+        Ok(view) => view,
+        // Whatever is wrong, `socket.recv_into()` says this.
+        Err(_) => {
+            let name = match buffer.is_none() {
+                true => "None".to_owned(),
+                false => buffer.get_type().name()?.to_string(),
+            };
+            return Err(PyTypeError::new_err(format!(
                 "recv_into() argument 1 must be read-write bytes-like object, not {name}"
-            )),
-            Err(error) => error,
+            )));
         }
-    })?;
+    };
     if view.len() == 0 {
         return 0_usize.into_obj(py).map(Some);
     }
@@ -179,7 +206,7 @@ fn sock_recv_into(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     create(args.py(), "Loop.sock_recv_into", async move {
         let (fd, count) = Python::attach(|py| {
             check(py, &slf, &sock)?;
-            let fd = number(py, &sock)?;
+            let fd = number_for(py, &sock, "recv_into")?;
             PyResult::Ok((fd, try_recv_into(py, fd, &buffer)?))
         })?;
         if let Some(count) = count {
@@ -257,7 +284,7 @@ fn sock_sendall(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     create(args.py(), "Loop.sock_sendall", async move {
         let (fd, data, sending) = Python::attach(|py| {
             check(py, &slf, &sock)?;
-            let fd = number(py, &sock)?;
+            let fd = number_for(py, &sock, "send")?;
             let data = Data::new(py, &data)?;
             let sending = data.try_send(py, fd, 0)?;
             PyResult::Ok((fd, data, sending))

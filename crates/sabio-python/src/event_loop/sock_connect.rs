@@ -7,11 +7,12 @@ use std::io;
 
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PySlice, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use sabio_reactor::socket;
 use sabio_reactor::sys;
 
 use super::Loop;
+use super::resolve::host_and_port;
 use super::sock::{Until, check, number, two_args, wait};
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
@@ -34,8 +35,7 @@ fn resolve(py: Python<'_>, slf: &Ref<Loop>, sock: &Obj, address: &Obj) -> PyResu
         return Ok(Target::Known(address.clone()));
     }
     let address = address.bind(py);
-    let parts = address.get_item(PySlice::new(py, 0, 2, 1))?;
-    let (host, port): (Bound<'_, PyAny>, Bound<'_, PyAny>) = parts.extract()?;
+    let (host, port) = host_and_port(address)?;
     let socktype: i32 = bound.getattr("type")?.extract()?;
     if (socktype == module.sock_stream || socktype == module.sock_dgram)
         && let Some(known) = numeric_address(py, family, &host, &port, address)?

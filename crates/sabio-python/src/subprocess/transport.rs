@@ -331,8 +331,15 @@ impl Ref<ProcessTransport> {
     }
 }
 
-fn pipe_of(slf: &Ref<ProcessTransport>, fd: &Bound<'_, PyAny>) -> Option<Obj> {
-    slf.pipe_transport(fd.extract().ok()?)
+/// Any object may be asked for, as a key of asyncio's dict: TypeError for what cannot be one.
+fn pipe_of(slf: &Ref<ProcessTransport>, fd: &Bound<'_, PyAny>) -> PyResult<Option<Obj>> {
+    let pipes = pipes(slf, fd.py())?;
+    let pipes = pipes.bind(fd.py());
+    if !pipes.contains(fd)? {
+        return Ok(None);
+    }
+    let protocol = pipes.get_item(fd)?;
+    Ok(Ref::<PipeProtocol>::downcast(&protocol).and_then(|protocol| protocol.pipe()))
 }
 
 /// `_pipes`: number -> protocol.
@@ -419,7 +426,7 @@ fn define(table: &mut MethodTable<ProcessTransport>) {
         .method(
             c"get_pipe_transport",
             c"get_pipe_transport($self, fd)\n--\n\nThe transport of the pipe with this number in the child, or None.",
-            |slf, args| Ok(pipe_of(slf, args.single("get_pipe_transport", "fd")?)),
+            |slf, args| pipe_of(slf, args.single("get_pipe_transport", "fd")?),
         )
         .method(
             c"send_signal",

@@ -76,7 +76,8 @@ fn get<'py>(slf: &Shared, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py
         return Ok(Some(value));
     }
     let Ok(text) = name.extract::<&str>() else {
-        return Ok(None);
+        // It could be in there; TypeError for what is no key.
+        return extra(slf, py)?.contains(name).map(|_| None);
     };
     let Some(value) = look_up(slf, py, text)? else {
         return Ok(None);

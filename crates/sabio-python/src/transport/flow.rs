@@ -84,26 +84,22 @@ fn tell<T: Transport>(
     errors::exit_or_report(py, &event_loop, error, message, &keys)
 }
 
-fn limit(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<i64>> {
-    match value.filter(|value| !value.is_none()) {
-        None => Ok(None),
-        Some(value) => match value.extract::<i64>() {
-            Ok(number) => Ok(Some(number)),
-            // A limit that no buffer can reach, such as 2**64 or infinity.
-            Err(_) if value.gt(i64::MAX)? => Ok(Some(i64::MAX)),
-            Err(error) => Err(error),
-        },
+/// A limit in whole bytes; what no buffer can reach, such as 2**64 or infinity, as the most that there is.
+fn whole(limit: &Bound<'_, PyAny>) -> usize {
+    match limit.extract::<usize>() {
+        Ok(limit) => limit,
+        Err(_) => limit.extract::<f64>().map_or(usize::MAX, |limit| limit as usize),
     }
 }
 
 /// The arguments `high` and `low` of `function`: `(low, high)` in bytes. Where neither is given, `default` is the high
-/// one.
+/// one. They may be of any kind of number.
 ///
 /// # Errors
 /// TypeError for what is no number, ValueError for limits that contradict each other.
-pub(super) fn parse_limits(
+pub(super) fn parse_limits<'py>(
     function: &'static str,
-    args: Args<'_, '_>,
+    args: Args<'_, 'py>,
     default: usize,
 ) -> PyResult<(usize, usize)> {
     let signature = Signature {
@@ -113,18 +109,24 @@ pub(super) fn parse_limits(
         positional: 2,
     };
     let [high, low] = args.parse(&signature)?;
-    let (high, low) = match (limit(high)?, limit(low)?) {
-        (None, None) => (default as i64, default as i64 / 4),
-        (None, Some(low)) => (low.saturating_mul(4), low),
-        (Some(high), None) => (high, high.div_euclid(4)),
+    let py = args.py();
+    let given = |limit: Option<&Bound<'py, PyAny>>| limit.filter(|limit| !limit.is_none()).cloned();
+    let (high, low) = match (given(high), given(low)) {
+        (None, None) => return Ok((default / 4, default)),
+        (None, Some(low)) => (4_i32.into_pyobject(py)?.mul(&low)?, low),
+        (Some(high), None) => {
+            let low = high.floor_div(4)?;
+            (high, low)
+        }
         (Some(high), Some(low)) => (high, low),
     };
-    if !(high >= low && low >= 0) {
+    if !(high.ge(&low)? && low.ge(0)?) {
+        let (high, low) = (high.repr()?, low.repr()?);
         return Err(PyValueError::new_err(format!(
             "high ({high}) must be >= low ({low}) must be >= 0"
         )));
     }
-    Ok((low as usize, high as usize))
+    Ok((whole(&low), whole(&high)))
 }
 
 fn set_write_buffer_limits<T: Transport>(slf: &Ref<T>, args: Args<'_, '_>) -> PyResult<()> {
