@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::class::{Class, data_ptr};
+use super::ending::keep_thread;
 use super::error::guard;
 use super::instance::allocate;
 use super::object::Ref;
@@ -107,6 +108,7 @@ where
 pub(super) unsafe extern "C" fn finalizer<T: Class, F: Fn(&Ref<T>, Python<'_>) -> PyResult<()> + Copy>(
     object: *mut py_ffi::PyObject,
 ) {
+    keep_thread();
     Python::attach(|py| {
         // A finalizer may run while an exception is on its way: put it aside and bring it back.
         let pending = PyErr::take(py);
@@ -159,6 +161,7 @@ pub(super) unsafe extern "C" fn traverse<T: Class>(
 }
 
 pub(super) unsafe extern "C" fn clear<T: Class>(object: *mut py_ffi::PyObject) -> c_int {
+    keep_thread();
     let cell = T::cell();
     // SAFETY: the collector passes a whole instance on an attached thread and holds a reference to it.
     unsafe {
@@ -191,6 +194,7 @@ unsafe fn clear_slots(object: *mut py_ffi::PyObject, slots: &[usize]) {
 }
 
 pub(super) unsafe extern "C" fn dealloc<T: Class>(object: *mut py_ffi::PyObject) {
+    keep_thread();
     let cell = T::cell();
     // SAFETY: CPython calls this once the last reference is gone. The finalizer runs first, on the whole object, and
     // may bring it back; then the collector and weak references forget it; then our data is dropped, then the base's

@@ -20,6 +20,7 @@ mod context;
 mod convert;
 mod coroutine_function;
 mod current;
+mod ending;
 mod error;
 mod function;
 mod global;

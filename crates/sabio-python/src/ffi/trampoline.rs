@@ -14,6 +14,7 @@ use super::args::{Args, borrow};
 use super::call::Sent;
 use super::class::Class;
 use super::convert::IntoObj;
+use super::ending::keep_thread;
 use super::error::{Outcome, guard, guard_outcome, panic_error};
 use super::object::{Obj, Ref};
 
@@ -28,6 +29,7 @@ pub(super) fn conjure<F: Copy>() -> F {
 /// The result as CPython wants it. Inside of the guard against panics, so that no more than a pointer leaves it.
 #[inline(always)]
 fn finish<R: IntoObj>(py: Python<'_>, body: impl FnOnce(Python<'_>) -> PyResult<R>) -> *mut py_ffi::PyObject {
+    keep_thread();
     let result = catch_unwind(AssertUnwindSafe(|| {
         match body(py).and_then(|value| value.into_obj(py)) {
             Ok(object) => object.into_ptr(),
@@ -63,6 +65,7 @@ fn enter_fast<R: IntoObj>(body: impl FnOnce(Python<'_>) -> PyResult<R>) -> *mut 
 /// Runs the body of a C function that returns 0, or -1 for an exception.
 #[inline(always)]
 pub(super) fn enter_int(body: impl FnOnce(Python<'_>) -> PyResult<()>) -> c_int {
+    keep_thread();
     Python::attach(|py| match guard(|| body(py)) {
         Ok(()) => 0,
         Err(error) => {
@@ -213,6 +216,7 @@ where
     T: Class,
     F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> Outcome<Sent> + Copy,
 {
+    keep_thread();
     // SAFETY: CPython calls slots on an attached thread with an instance of the class, a live value, and a place for
     // one result, of which we give a new reference.
     unsafe {
@@ -245,6 +249,7 @@ where
     T: Class,
     F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> Outcome<Sent> + Copy,
 {
+    keep_thread();
     // SAFETY: CPython calls slots on an attached thread with an instance of the class.
     let (py, sent) = unsafe {
         let py = Python::assume_attached();
@@ -274,6 +279,7 @@ where
     T: Class,
     F: Fn(&Ref<T>, Python<'_>) -> PyResult<Option<Obj>> + Copy,
 {
+    keep_thread();
     Python::attach(|py| {
         // SAFETY: a slot of the class gets an instance of it.
         match guard(|| unsafe { conjure::<F>()(Ref::from_ptr_ref(&slf), py) }) {
@@ -293,6 +299,7 @@ where
     T: Class,
     F: Fn(&Ref<T>, Python<'_>) -> PyResult<isize> + Copy,
 {
+    keep_thread();
     // SAFETY: a slot of the class gets an instance of it.
     Python::attach(
         |py| match guard(|| unsafe { conjure::<F>()(Ref::from_ptr_ref(&slf), py) }) {

@@ -54,4 +54,5 @@ pub use epoll::Poller;
 pub(crate) use eventfd::EventFd;
 pub use fork::ForkMark;
 pub(crate) use pidfd::send_signal;
+pub use thread::before_exit;
 pub(crate) use thread::block_signals;
