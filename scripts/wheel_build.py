@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import interpreters
+import wheel_licences
 from environment import ROOT, Environment, stop, target_directory
 from interpreters import Interpreter
 
@@ -42,7 +44,26 @@ class Builder:
         command += ["--interpreter", interpreter.path, "--out", into]
         self._run(*command, cwd=ROOT, target=self.target / interpreter.version)
         (wheel,) = into.glob("*.whl")
+        wheel_licences.add(wheel, self._licences())
         return wheel
+
+    def _licences(self) -> dict[str, str]:
+        """The licences of what the module is made of, by the names of their files."""
+        compiler = dict(
+            line.split(": ", 1) for line in _output("rustc", "--version", "--verbose").splitlines()[1:]
+        )
+        command = ("cargo", "metadata", "--locked", "--offline", "--format-version", "1")
+        metadata = json.loads(_output(*command, "--filter-platform", compiler["host"]))
+        try:
+            text = wheel_licences.notice(wheel_licences.linked(metadata, "sabio-python"), compiler["release"])
+        except ValueError as reason:
+            stop(f"no wheel can be given away: {reason}")
+        library = Path(
+            _output("rustc", "--print", "sysroot").strip(), "share/doc/rust", wheel_licences.LIBRARY
+        )
+        return {wheel_licences.NAME: text} | (
+            {library.name: library.read_text()} if library.is_file() else {}
+        )
 
     def sdist(self, into: Path) -> Path:
         """Makes the sdist; its lock file names the crates that are in it, and no others."""
@@ -84,9 +105,8 @@ class Builder:
 
     def _names(self, target: Path) -> Iterator[tuple[str, str]]:
         """Each folder of the builder and its name for everybody; of those that fit a path, the last one counts."""
-        sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, capture_output=True, text=True)
         cargo = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo").absolute()
-        yield sysroot.stdout.strip(), "/rust"
+        yield _output("rustc", "--print", "sysroot").strip(), "/rust"
         yield str(cargo), "/cargo"
         for registry in sorted((cargo / "registry" / "src").glob("*")):
             # It is called after the host that the crates were fetched from.
@@ -116,6 +136,11 @@ class Builder:
         else:
             given = os.environ.get("RUSTFLAGS", "").split()
         return [*given, *(f"--remap-path-prefix={folder}={name}" for folder, name in self._names(target))]
+
+
+def _output(*command: str) -> str:
+    """What a program prints that must not fail."""
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def packages(lock: Path) -> set[tuple[str, str, str]]:

@@ -21,7 +21,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.message import Message
 from pathlib import Path
 
+import wheel_licences
+
 LICENCES = ("LICENSE-APACHE", "LICENSE-MIT")
+#: A crate of the registry whose source a binary names.
+CRATE = re.compile(rb"/cargo/registry/([\w-]+?)-(\d[\w.+-]*)/")
 #: How paths of sources begin that lead to nobody's folder: the compiler's own, and what `wheel_build.py` makes of ours.
 NEUTRAL_SOURCES = (b"/cargo/registry/", b"/rust/deps/", b"/rustc/")
 #: One path of a source. The strings of a binary follow each other without an end: the shortest is the path.
@@ -56,13 +60,27 @@ def wheel_complaints(wheel: Path, root: Path, version: str, folders: Sequence[Pa
     if name is None:
         return [*complaints, f"its name, {wheel.name}, is not that of a wheel for CPython {version} alone"]
     metadata, about = _message(files, "METADATA"), _message(files, "WHEEL")
-    complaints += _metadata(metadata, root, name[1])
+    complaints += _metadata(metadata, root, name[1], [wheel_licences.NAME, *_library(files)])
     tags = {f"{tag}-{tag}-{platform}" for platform in name[2].split(".")}
     if set(about.get_all("Tag", [])) != tags:
         complaints.append(f"WHEEL tells of other tags than its name: {about.get_all('Tag')}")
+    named = next((data for file, data in files.items() if file.endswith(f"/{wheel_licences.NAME}")), b"")
     for binary in (data for file, data in files.items() if file.endswith(".so")):
-        complaints += _binary(binary, name[2])
+        complaints += [*_binary(binary, name[2]), *_crates_without_licence(binary, named)]
     return complaints
+
+
+def _library(files: Iterable[str]) -> list[str]:
+    """The name of the standard library's licences, if they are there: not every compiler brings them."""
+    return (
+        [wheel_licences.LIBRARY] if any(name.endswith(f"/{wheel_licences.LIBRARY}") for name in files) else []
+    )
+
+
+def _crates_without_licence(binary: bytes, named: bytes) -> Iterator[str]:
+    for name, version in sorted(set(CRATE.findall(binary))):
+        if b"\n%s %s (" % (name, version) not in named:
+            yield f"{wheel_licences.NAME} does not name {name.decode()} {version.decode()}"
 
 
 def missing_files(wheel: Path, root: Path) -> list[str]:
@@ -84,10 +102,15 @@ def _names(files: Iterable[str], root: Path, version: str) -> Iterator[str]:
     if more := inside - wanted:
         yield f"it has what is no part of the package: {', '.join(sorted(more))}"
     about = {name.split(".dist-info/", 1)[1] for name in files if name not in inside}
-    needed = {"METADATA", "WHEEL", "RECORD", *(f"licenses/{name}" for name in LICENCES)}
+    needed = {
+        "METADATA",
+        "WHEEL",
+        "RECORD",
+        *(f"licenses/{name}" for name in (*LICENCES, wheel_licences.NAME)),
+    }
     if absent := needed - about:
         yield f"its .dist-info lacks {', '.join(sorted(absent))}"
-    if more := about - needed:
+    if more := about - needed - {f"licenses/{wheel_licences.LIBRARY}"}:
         yield f"its .dist-info has more than is known here: {', '.join(sorted(more))}"
 
 
@@ -102,7 +125,7 @@ def _record(files: Mapping[str, bytes]) -> Iterator[str]:
             yield f"RECORD tells of another {name}"
 
 
-def _metadata(metadata: Message, root: Path, version: str) -> Iterator[str]:
+def _metadata(metadata: Message, root: Path, version: str, more: Sequence[str] = ()) -> Iterator[str]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     cargo = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["package"]
     expected = {
@@ -110,7 +133,7 @@ def _metadata(metadata: Message, root: Path, version: str) -> Iterator[str]:
         "Version": [cargo["version"]],
         "Requires-Python": [project["requires-python"]],
         "License-Expression": [project["license"]],
-        "License-File": sorted(LICENCES),
+        "License-File": sorted([*LICENCES, *more]),
         "Requires-Dist": [],
     }
     for name, values in expected.items():

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-MODULES = ("wheels", "wheel_build", "wheel_contents", "wheel_trial")
+MODULES = ("wheels", "wheel_build", "wheel_contents", "wheel_licences", "wheel_trial")
 
 PYPROJECT = """
 [project]
@@ -39,6 +39,7 @@ Requires-Python: >=3.11
 
 # sabio
 """
+THIRD_PARTY = "License-File: LICENSE-THIRD-PARTY"
 ABOUT = "sabio-1.2.3.dist-info"
 BINARY = "sabio/_sabio.cpython-314-x86_64-linux-gnu.so"
 NAME = "sabio-1.2.3-cp314-cp314-manylinux_2_34_x86_64.whl"
@@ -100,10 +101,11 @@ def contents():
         "sabio/__init__.pyi": b"",
         "sabio/py.typed": b"",
         BINARY: ELF,
-        f"{ABOUT}/METADATA": METADATA.encode(),
+        f"{ABOUT}/METADATA": METADATA.replace("License-Exp", f"{THIRD_PARTY}\nLicense-Exp").encode(),
         f"{ABOUT}/WHEEL": b"Wheel-Version: 1.0\nTag: cp314-cp314-manylinux_2_34_x86_64\n",
         f"{ABOUT}/licenses/LICENSE-MIT": b"MIT",
         f"{ABOUT}/licenses/LICENSE-APACHE": b"Apache",
+        f"{ABOUT}/licenses/LICENSE-THIRD-PARTY": b"crates\npyo3 0.30.1 (MIT)\n",
     }
 
 
@@ -216,9 +218,14 @@ def test_name_for_another_interpreter_is_refused(complaints, contents):
     ],
 )
 def test_metadata_is_that_of_the_project(complaints, contents, line, other, name):
-    contents[f"{ABOUT}/METADATA"] = METADATA.replace(line, other).encode()
+    contents[f"{ABOUT}/METADATA"] = contents[f"{ABOUT}/METADATA"].replace(line.encode(), other.encode())
     (complaint,) = complaints(contents)
     assert complaint.startswith(f"METADATA says {name}: ")
+
+
+def test_crate_whose_licence_is_not_there_is_named(complaints, contents):
+    contents[BINARY] += b"/cargo/registry/once_cell-1.21.4/src/lib.rs"
+    assert complaints(contents) == ["LICENSE-THIRD-PARTY does not name once_cell 1.21.4"]
 
 
 def test_record_that_lacks_a_file_is_refused(complaints, contents):
@@ -229,6 +236,64 @@ def test_record_that_lacks_a_file_is_refused(complaints, contents):
 def test_record_of_other_contents_is_refused(complaints, contents):
     said = complaints(contents, record=lambda rows: [row.replace(",0\n", ",7\n") for row in rows])
     assert f"RECORD tells of another {'sabio/py.typed'}" in said
+
+
+@pytest.fixture
+def crates(tmp_path):
+    """What cargo tells of a module: crates that are linked, macros, crates for building, and what is ours."""
+    packages, nodes = [], []
+
+    def add(name, licence, *dependencies, kind="lib", texts=("LICENSE-MIT", "LICENSE-APACHE")):
+        folder = tmp_path / name
+        folder.mkdir()
+        for text in texts:
+            (folder / text).write_text(f"{text} of {name}\n")
+        source = None if name.startswith("sabio") else "registry"
+        about = {"name": name, "version": "1.0.0", "license": licence, "source": source, "id": name}
+        packages.append(about | {"manifest_path": str(folder / "Cargo.toml"), "targets": [{"kind": [kind]}]})
+        deps = [{"pkg": other, "dep_kinds": [{"kind": how}]} for other, how in dependencies]
+        nodes.append({"id": name, "deps": deps})
+
+    add("sabio-python", "MIT", ("sabio-sync", None), ("macros", None), ("builder", "build"), texts=())
+    add("sabio-sync", "MIT", ("linked", None), ("tester", "dev"), texts=())
+    add("linked", "MIT OR Apache-2.0", ("below", None))
+    add("below", "BSD-2-Clause", texts=("LICENSE", "COPYING"))
+    add("macros", "MIT", ("parser", None), kind="proc-macro")
+    for name in ("parser", "builder", "tester"):
+        add(name, "MIT")
+    return {"packages": packages, "resolve": {"nodes": nodes}}
+
+
+def test_licences_are_those_of_what_is_linked(scripts, crates):
+    linked = scripts.wheel_licences.linked(crates, "sabio-python")
+    assert [crate.name for crate in linked] == ["below", "linked"]
+    text = scripts.wheel_licences.notice(linked, "1.95.0")
+    assert "\nlinked 1.0.0 (MIT OR Apache-2.0)\n" in text
+    assert "LICENSE-MIT of linked" in text
+    assert "LICENSE-APACHE" not in text
+    assert "LICENSE of below" in text
+    assert "COPYING of below" in text
+
+
+def test_crate_that_brings_no_licence_is_refused(scripts, crates, tmp_path):
+    (tmp_path / "below" / "LICENSE").unlink()
+    (tmp_path / "below" / "COPYING").unlink()
+    with pytest.raises(ValueError, match=r"below 1\.0\.0 brings no text"):
+        scripts.wheel_licences.notice(scripts.wheel_licences.linked(crates, "sabio-python"), "1.95.0")
+
+
+def test_licences_are_added_to_a_wheel_that_stays_whole(scripts, complaints, contents, tmp_path):
+    third_party = contents.pop(f"{ABOUT}/licenses/LICENSE-THIRD-PARTY").decode()
+    contents[f"{ABOUT}/METADATA"] = METADATA.encode()
+    assert any("lacks licenses/LICENSE-THIRD-PARTY" in said for said in complaints(contents))
+    texts = {"LICENSE-THIRD-PARTY": third_party, "COPYRIGHT-library.html": "<html>"}
+    scripts.wheel_licences.add(tmp_path / NAME, texts)
+    assert (
+        scripts.wheel_contents.wheel_complaints(tmp_path / NAME, tmp_path / "home/checkout", "3.14", []) == []
+    )
+    with zipfile.ZipFile(tmp_path / NAME) as archive:
+        assert archive.testzip() is None
+        assert archive.read(f"{ABOUT}/licenses/COPYRIGHT-library.html") == b"<html>"
 
 
 @pytest.fixture
