@@ -2,7 +2,7 @@
 
 Kept are the worlds whose runs have come to an end, with their records, and the outcomes of tests that were run alone.
 Invariant: portions are put together only if all was the same for them: versions, build, tests and options. What belongs
-to another run is removed before the first portion.
+to another run is not taken.
 
 Called by `packages.py`.
 """
@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from package_list import Package
@@ -36,70 +37,73 @@ def identity(package: Package, on: Mapping[str, str]) -> str:
 
 
 class Portions:
-    """The run of one suite in all worlds, of which this process does as much as fits before `pause`."""
+    """The runs of one suite in all worlds, of which this process does as much as fits before `pause`.
 
-    def __init__(self, suite: Suite, identity: str, pause: float) -> None:
-        """Takes up what earlier portions have left; `pause` is a time of the monotonic clock."""
-        self._suite = suite
+    Several processes can each do the portions of a world of their own at the same time.
+    """
+
+    def __init__(self, suites: Mapping[str, Suite], identity: str, pause: float) -> None:
+        """Takes the suite as it is run in each world; `pause` is a time of the monotonic clock."""
+        self._suites = suites
+        self._identity = identity
         self._pause = pause
-        self._file = suite.output / "portions.json"
-        kept = self._read()
-        if kept.get("identity") != identity:
-            self._forget()
-            kept = {"identity": identity, "ended": {}, "alone": {}}
-        self._kept = kept
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            kept: dict[str, Any] = json.loads(self._file.read_text())
-        except (OSError, ValueError):
-            return {}
-        return kept
-
-    def _keep(self) -> None:
-        self._suite.output.mkdir(parents=True, exist_ok=True)
-        partial = self._file.with_suffix(".partial")
-        partial.write_text(json.dumps(self._kept))
-        partial.rename(self._file)
-
-    def _forget(self) -> None:
-        self._file.unlink(missing_ok=True)
-        for world in WORLDS:
-            self._suite.forget(world)
-
-    def end(self) -> None:
-        """Says that all was run: the next run begins anew. Records and logs stay to be read."""
-        self._file.unlink(missing_ok=True)
+        self._folder = next(iter(suites.values())).output
 
     def run(self, world: str, limit: float) -> Run:
         """The whole run of a world, each portion for at most `limit` seconds. Raises Paused if there is more to do."""
-        if world in self._kept["ended"]:
-            run = self._suite.recorded(world)
-            run.unfinished = self._kept["ended"][world]
+        suite, kept = self._suites[world], self._kept(world)
+        if kept is None:
+            suite.forget(world)
+        elif "ended" in kept:
+            run = suite.recorded(world)
+            run.unfinished = kept["ended"]
             return run
         self._check()
-        # From now on the records are of this run.
-        self._keep()
-        run = self._suite.run(world, limit, pause=self._pause)
+        # From now on the record is of this run.
+        self._keep(world, {})
+        run = suite.run(world, limit, pause=self._pause)
         if run.unfinished == PAUSED:
             raise Paused
-        self._kept["ended"][world] = run.unfinished
-        self._keep()
+        self._keep(world, {"ended": run.unfinished})
         return run
 
     def alone(self, world: str, test: str, limit: float, times: int, otherwise: str) -> Sequence[str]:
         """The outcomes of one test that is run alone so often; `otherwise` for one that does not come to be run."""
-        known: dict[str, list[str]] = self._kept["alone"].setdefault(world, {})
-        if test not in known:
+        known = self._kept("alone") or {}
+        outcomes: list[str] = known.setdefault(world, {}).get(test, [])
+        if not outcomes:
             self._check()
-            known[test] = []
+            suite = self._suites[world]
             for _ in range(times):
-                self._suite.forget("alone")
-                run = self._suite.run(world, limit, [test], name="alone")
-                known[test].append(run.outcomes.get(test, otherwise))
-            self._keep()
-        return known[test]
+                suite.forget("alone")
+                run = suite.run(world, limit, [test], name="alone")
+                outcomes.append(run.outcomes.get(test, otherwise))
+            known[world][test] = outcomes
+            self._keep("alone", known)
+        return outcomes
+
+    def end(self) -> None:
+        """Says that all was run: the next run begins anew. Records and logs stay to be read."""
+        for name in (*WORLDS, "alone"):
+            self._file(name).unlink(missing_ok=True)
 
     def _check(self) -> None:
         if time.monotonic() > self._pause:
             raise Paused
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _kept(self, name: str) -> dict[str, Any] | None:
+        """What earlier portions of this run have kept under a name; None if there are none."""
+        try:
+            identity, kept = json.loads(self._file(name).read_text())
+        except (OSError, ValueError):
+            return None
+        return kept if identity == self._identity else None
+
+    def _keep(self, name: str, kept: Mapping[str, Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._file(name).with_suffix(".partial")
+        partial.write_text(json.dumps([self._identity, kept]))
+        partial.rename(self._file(name))

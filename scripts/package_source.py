@@ -97,13 +97,13 @@ def checks(package: Package) -> Path:
     return ROOT / "tests" / "packages" / package.own_checks
 
 
-def unpack(package: Package, sdist: Path | None) -> Path:
-    """The folder in which the tests are run, made anew: an earlier run may have left things in it.
+def unpack(package: Package, sdist: Path | None, name: str = "tree") -> Path:
+    """The folder of this name in which the tests are run, made anew: an earlier run may have left things in it.
 
     Without an sdist it holds our own checks.
     """
-    place = folder() / package.name / "tree"
-    partial = place.with_name("tree.partial")
+    place = folder() / package.name / name
+    partial = place.with_name(f"{name}.partial")
     for old in (partial, place):
         shutil.rmtree(old, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -4,6 +4,7 @@
     python3 scripts/packages.py --list          what there is
     python3 scripts/packages.py --pin janus     pin the newest versions of a package and what its tests need
     python3 scripts/packages.py --portion 240 aiohttp     some minutes of a long run; the next call goes on
+    python3 scripts/packages.py --world loop aiohttp      one of the three runs; calls for the others may run beside it
 
 Each package gets an environment of its own. Its suite, out of its sdist, is run on asyncio, on sabio's loop alone and
 with `sabio.install()`; how each test went is compared, and what differs is run again alone. The results are kept in
@@ -63,8 +64,12 @@ def versions(python: Path, profile: str) -> dict[str, str]:
     return {"CPython": release, "sabio": f"{sabio} ({profile} build)", "Linux": platform.release()}
 
 
-def run_package(package: Package, python: str | None, profile: str, limit: float, pause: float) -> Result:
-    """Runs one package in all worlds. Raises Unavailable, and Paused if it is not done before `pause`."""
+def run_package(package: Package, options: argparse.Namespace, pause: float) -> Result:
+    """Runs one package in all worlds. Raises Unavailable, and Paused if it is not done before `pause`.
+
+    With the option `world` it does the portions of that world only, and there is always more to do.
+    """
+    python, profile, limit = options.python, options.profile, options.limit
     environment = Environment(choose(python), profile, f"package-{package.name}")
     wanted = package_source.version(package)
     try:
@@ -83,14 +88,16 @@ def run_package(package: Package, python: str | None, profile: str, limit: float
         for name in package.servers:
             servers |= stack.enter_context(SERVERS[name]())
         package = with_servers(package, servers)
-        tree = package_source.unpack(package, sdist)
-        suite = Suite(package, environment.python, tree, output, servers)
-        portions = Portions(suite, same, pause)
-        runs = {}
-        for world in WORLDS:
-            package_source.unpack(package, sdist)
+        suites, runs = {}, {}
+        for world in [options.world] if options.world else WORLDS:
+            # The same path for all of them, unless others are at work: it may stand in the name of a test.
+            tree = package_source.unpack(package, sdist, f"tree-{world}" if options.world else "tree")
+            suites[world] = Suite(package, environment.python, tree, output, servers)
+            portions = Portions(suites, same, pause)
             say(f"{package.name} {wanted}: {world}")
             runs[world] = portions.run(world, limit)
+        if options.world:
+            raise Paused
         alone = repeated(package, portions)
         found = {world: compare(runs[ASYNCIO], runs[world], world, alone) for world in (LOOP, INSTALL)}
         portions.end()
@@ -130,9 +137,7 @@ def pin(package: Package, python: str | None) -> None:
     say(f"pinned {package.name} {package_source.version(package)} and {len(lines) - 1} others")
 
 
-def run_all(
-    packages: Sequence[Package], python: str | None, profile: str, limit: float, pause: float
-) -> dict[str, Result]:
+def run_all(packages: Sequence[Package], options: argparse.Namespace, pause: float) -> dict[str, Result]:
     """Runs packages one after the other, and keeps each result as soon as it is there.
 
     `pause` is a time of the monotonic clock behind which no more is begun. Raises Paused.
@@ -140,7 +145,7 @@ def run_all(
     results: dict[str, Result] = {}
     for package in packages:
         try:
-            result = run_package(package, python, profile, limit, pause)
+            result = run_package(package, options, pause)
         except Unavailable as reason:
             say(f"!!! {package.name} IS NOT RUN: {reason}")
             result = package_report.skipped(version_or_none(package), str(reason))
@@ -174,6 +179,7 @@ def main() -> None:
         metavar="SECONDS",
         help="stop after so long; the next call goes on",
     )
+    parser.add_argument("--world", choices=WORLDS, help="do only the portions of one of the three runs")
     parser.add_argument("--python", default="best", metavar="VERSION", help="3.11 to 3.15 (default: best)")
     parser.add_argument("--profile", default="release", help="cargo profile of sabio's build")
     options = parser.parse_args()
@@ -192,7 +198,7 @@ def main() -> None:
     else:
         pause = time.monotonic() + options.portion
         try:
-            results = run_all(chosen, options.python, options.profile, options.limit, pause)
+            results = run_all(chosen, options, pause)
         except Paused:
             say("there is more to do: the same command goes on")
             sys.exit(MORE)

@@ -146,7 +146,8 @@ def divided(packages, suite):
     ]
 
     def portion(identity="the same", pause=0.0):
-        return packages.portions.Portions(whole, identity, time.monotonic() + pause)
+        suites = dict.fromkeys(packages.suite.WORLDS, whole)
+        return packages.portions.Portions(suites, identity, time.monotonic() + pause)
 
     return whole, names, portion
 
@@ -195,6 +196,16 @@ def test_portions_make_one_run(packages, divided):
     assert portion(pause=-1).alone("asyncio", names[0], 20, 2, "not run") == ["passed"] * 2
     with pytest.raises(packages.portions.Paused):
         portion(pause=-1).alone("asyncio", names[1], 20, 2, "not run")
+
+
+@pytest.mark.usefixtures("sabio")
+def test_worlds_can_be_run_beside_each_other(divided):
+    _, names, portion = divided
+    one, other = portion(pause=60), portion(pause=60)
+    one.run("asyncio", 20)
+    other.run("loop", 20)
+    after = portion(pause=-1)  # it has no time, and takes what the two have left
+    assert [[*after.run(world, 20).outcomes] for world in ("asyncio", "loop")] == [names] * 2
 
 
 def test_portions_of_another_run_are_not_taken(packages, divided):
