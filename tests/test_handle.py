@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import decimal
+import fractions
 import functools
 import gc
 import operator
@@ -134,6 +136,23 @@ def test_when_is_the_deadline_in_seconds_of_the_loop(loop):
     assert before + 60 <= timer.when() <= after + 60
     assert timer._when == timer.when()
     assert loop.call_at(12345.678, callback).when() == 12345.678
+
+
+@pytest.mark.parametrize(
+    "when",
+    [10**6, True, -5, 10**30, 1e6, fractions.Fraction(2_000_001, 2), decimal.Decimal("1000000.5")],
+    ids=repr,
+)
+def test_when_is_what_call_at_was_given(loop, when):
+    timer = loop.call_at(when, callback)
+    for seen in (timer.when(), timer._when):
+        assert type(seen) is type(when)
+        assert seen == when
+    assert f"when={when}" in repr(timer)
+    assert hash(timer) == hash(when)
+    timer.cancel()
+    assert timer.when() == when
+    assert type(loop.call_later(5, callback).when()) is float
 
 
 def test_timers_compare_by_deadline(loop):

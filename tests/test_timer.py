@@ -299,3 +299,11 @@ def test_call_later_uses_the_context_it_was_scheduled_in(loop):
     loop.call_later(0.002, lambda: seen.append(variable.get()), context=given)
     run_for(loop, 0.01)
     assert seen == ["scheduled", "scheduled", "given"]
+
+
+@pytest.mark.parametrize("delay", ["1", [], decimal.Decimal(1)], ids=repr)
+def test_a_delay_that_cannot_be_added_to_the_time_is_a_type_error(loop, delay):
+    with pytest.raises(TypeError) as refused:
+        loop.call_later(delay, print)
+    name = f"{type(delay).__module__}.{type(delay).__qualname__}".removeprefix("builtins.")
+    assert str(refused.value) == f"unsupported operand type(s) for +: 'float' and '{name}'"

@@ -34,6 +34,7 @@ pub(crate) enum Kind {
 /// See [`Handle::origin`].
 #[derive(Clone, Default)]
 struct Origin {
+    given: Option<Obj>,
     source_traceback: Option<Obj>,
     described: Option<Obj>,
 }
@@ -44,7 +45,8 @@ pub(crate) struct Handle {
     args: Arguments,
     context: ObjCell,
     event_loop: Ref<Loop>,
-    /// What debug mode keeps: the stack where the handle was made or, once it is cancelled, its description too.
+    /// What few handles have. Of a timer, the time that `call_at` was given, if it was no plain float; and what debug mode
+    /// keeps: the stack where the handle was made or, once it is cancelled, its description too.
     origin: Cell<Option<Box<Origin>>>,
     cancelled: Cell<bool>,
     running: Cell<bool>,
@@ -104,6 +106,17 @@ impl Handle {
         let stack = crate::event_loop::debug::caller_stack(py)?;
         self.change_origin(|origin| origin.source_traceback = Some(stack));
         Ok(())
+    }
+
+    /// Keeps the time of a timer as it was given.
+    #[cold]
+    pub(crate) fn set_given(&self, given: Obj) {
+        self.change_origin(|origin| origin.given = Some(given));
+    }
+
+    /// The time of a timer as it was given, if that was kept.
+    pub(crate) fn given(&self) -> Option<Obj> {
+        self.origin().given
     }
 
     fn change_origin(&self, change: impl FnOnce(&mut Origin)) {

@@ -9,7 +9,7 @@ use sabio_reactor::TimerKey;
 
 use crate::asyncio::asyncio;
 use crate::event_loop::Loop;
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Derived, MethodTable, Ref, Visit};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Derived, IntoObj, MethodTable, Obj, Ref, Visit};
 use crate::handle::{Handle, args_tuple};
 
 /// The data of a timer's handle, behind that of a [`Handle`].
@@ -45,6 +45,14 @@ impl TimerHandle {
         TimerHandle {
             when,
             key: Cell::new(None),
+        }
+    }
+
+    /// The time to run at, as a Python object.
+    fn when(slf: &Ref<TimerHandle>, py: Python<'_>) -> PyResult<Obj> {
+        match slf.as_parent().given() {
+            Some(given) => Ok(given),
+            None => slf.when.into_obj(py),
         }
     }
 
@@ -101,7 +109,7 @@ fn define_timer_handle(table: &mut MethodTable<TimerHandle>) {
         .noargs(
             c"when",
             c"when($self, /)\n--\n\nThe time to run at, in seconds of loop.time().",
-            |slf, _py| Ok(slf.when),
+            TimerHandle::when,
         )
         .getter(
             c"__class__",
@@ -111,7 +119,7 @@ fn define_timer_handle(table: &mut MethodTable<TimerHandle>) {
         .getter(
             c"_when",
             c"The time to run at, in seconds of loop.time().",
-            |slf, _py| Ok(slf.when),
+            TimerHandle::when,
         )
         .getter(
             c"_scheduled",
@@ -131,6 +139,6 @@ pub(crate) fn build<'py>(handle: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyT
     )
     .members(define_timer_handle)
     .comparison(compare_timers)
-    .hash(|slf, py| slf.when.into_pyobject(py)?.hash())
+    .hash(|slf, py| TimerHandle::when(slf, py)?.bind(py).hash())
     .build(py, &Base::Native(handle.clone()))
 }

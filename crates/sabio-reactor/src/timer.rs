@@ -22,6 +22,7 @@
 mod heap;
 
 use std::collections::{TryReserveError, VecDeque};
+use std::num::NonZeroU64;
 
 use self::heap::Heap;
 use crate::clock::Nanos;
@@ -38,7 +39,8 @@ const NONE: u32 = u32::MAX;
 /// Names one timer, for good: no later timer ever has the same key.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TimerKey {
-    sequence: u64,
+    // Not zero, so that an optional key needs no more memory.
+    sequence: NonZeroU64,
     slot: u32,
 }
 
@@ -55,7 +57,7 @@ pub struct Timers<T> {
     free: u32,
     /// How many slots hold a value.
     live: usize,
-    next_sequence: u64,
+    next_sequence: NonZeroU64,
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -102,7 +104,7 @@ impl<T> Timers<T> {
             slots: Vec::new(),
             free: NONE,
             live: 0,
-            next_sequence: 0,
+            next_sequence: NonZeroU64::MIN,
         }
     }
 
@@ -130,8 +132,9 @@ impl<T> Timers<T> {
     // Inlined, so that the value goes from registers into its slot.
     #[inline(always)]
     pub fn insert(&mut self, deadline: Nanos, value: T) -> TimerKey {
-        let sequence = self.next_sequence;
-        self.next_sequence += 1;
+        let key = self.next_sequence;
+        self.next_sequence = key.saturating_add(1);
+        let sequence = key.get();
         let slot = self.occupy(sequence, value);
         self.live += 1;
         // Not one entry for both ways: it would be written to memory and read back in other pieces, which stalls.
@@ -144,12 +147,12 @@ impl<T> Timers<T> {
         } else {
             self.insert_before_last(deadline, sequence, slot);
         }
-        TimerKey { sequence, slot }
+        TimerKey { sequence: key, slot }
     }
 
     /// Takes a timer out before it is due; `None` if it was taken out already. O(1) on average.
     pub fn cancel(&mut self, key: TimerKey) -> Option<T> {
-        let value = self.vacate(key.slot, key.sequence)?;
+        let value = self.vacate(key.slot, key.sequence.get())?;
         while self.run.back().is_some_and(|last| !self.is_live(last)) {
             self.run.pop_back();
         }
@@ -164,7 +167,7 @@ impl<T> Timers<T> {
     #[must_use]
     pub fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
         match self.slots.get_mut(key.slot as usize) {
-            Some(Slot::Live { sequence, value }) if *sequence == key.sequence => Some(value),
+            Some(Slot::Live { sequence, value }) if *sequence == key.sequence.get() => Some(value),
             _ => None,
         }
     }

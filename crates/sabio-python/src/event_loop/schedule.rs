@@ -76,7 +76,7 @@ fn parse_named<'b, 'a, 'py>(
     };
     let Some(callback) = callback else {
         return Err(PyTypeError::new_err(format!(
-            "{function}() missing required argument: 'callback'"
+            "{function}() missing 1 required positional argument: 'callback'"
         )));
     };
     Ok(Call {
@@ -155,7 +155,13 @@ fn call_soon_threadsafe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 }
 
 /// Puts a timer on the heap.
-fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: &Call<'_, '_, '_>) -> PyResult<Obj> {
+fn call_at_time(
+    slf: &Ref<Loop>,
+    py: Python<'_>,
+    when: f64,
+    given: Option<Obj>,
+    call: &Call<'_, '_, '_>,
+) -> PyResult<Obj> {
     let context = context_of(slf, py, call)?;
     slf.make_room_for_timer()?;
     let data = || Handle::new(Obj::from(call.callback), context, slf.clone(), Kind::Once);
@@ -166,6 +172,9 @@ fn call_at_time(slf: &Ref<Loop>, py: Python<'_>, when: f64, call: &Call<'_, '_, 
         .fill(call.args.positional_from(call.first));
     if slf.debug() {
         timer.as_parent().record_source(py)?;
+    }
+    if let Some(given) = given {
+        timer.as_parent().set_given(given);
     }
     let key = slf
         .reactor()
@@ -187,7 +196,7 @@ fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let delay = seconds(&call, "delay must not be None")?;
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_later")?;
-    call_at_time(slf, py, super::time() + delay, &call)
+    call_at_time(slf, py, super::time() + delay, None, &call)
 }
 
 fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
@@ -196,10 +205,12 @@ fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let when = seconds(&call, "when cannot be None")?;
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_at")?;
-    call_at_time(slf, py, when, &call)
+    let given = call.time.filter(|time| !time.is_exact_instance_of::<PyFloat>());
+    call_at_time(slf, py, when, given.map(Obj::from), &call)
 }
 
-/// TypeError for a delay that cannot be added to the time, which is a float: a Decimal, for one.
+/// TypeError for a delay that cannot be added to the time, which is a float: a text or a Decimal, for one. None has an
+/// error of its own.
 #[cold]
 fn check_addable(delay: &Bound<'_, PyAny>) -> PyResult<()> {
     PyFloat::new(delay.py(), super::time()).add(delay).map(|_| ())

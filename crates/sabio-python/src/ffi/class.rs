@@ -339,12 +339,7 @@ impl<T: Class> ClassBuilder<T> {
             )
         };
         let layout = Layout::new::<T>();
-        let align = if T::PLAIN {
-            layout.align()
-        } else {
-            layout.align().max(16)
-        };
-        let offset = align_up(base_size, align);
+        let offset = align_up(base_size, layout.align());
         let mut size = align_up(offset + layout.size(), align_of::<usize>());
         let collected = T::COLLECTED || base_flags & py_ffi::Py_TPFLAGS_HAVE_GC != 0;
         if self.weakrefs {
