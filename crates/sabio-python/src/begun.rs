@@ -3,7 +3,7 @@
 
 use std::future::Future as StdFuture;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use pyo3::prelude::*;
 use sabio_sync::Place;
@@ -51,6 +51,8 @@ pub(crate) struct Wait {
     pub(crate) at_once: fn(Python<'_>, &Obj, &ObjCell) -> Outcome<Option<Obj>>,
     /// Polls from the place, where the method may just begin, and finishes it.
     pub(crate) poll: fn(Python<'_>, &Obj, &ObjCell, &Place, &mut Context<'_>) -> Poll<Outcome<Obj>>,
+    /// Takes the waker of who waits in the place, which is polled from again, or given up, at once.
+    pub(crate) take_waker: fn(Python<'_>, &Obj, &Place) -> Option<Waker>,
     /// Gives the place up: the coroutine will not go on.
     pub(crate) leave: fn(Python<'_>, &Obj, &Place),
 }

@@ -26,6 +26,7 @@ use crate::native_coroutine::{NativeCoroutine, define, repr, reused, warn_never_
 use crate::parked::park_marker;
 
 pub(crate) use driver::Several;
+use driver::Stander;
 pub(crate) use method::{create_method, create_waiting};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,15 +44,16 @@ pub(crate) struct Coroutine {
     begin: Cell<Option<Begin>>,
     future: Cell<Option<BoxFuture>>,
     wait: Cell<Option<&'static Wait>>,
-    /// Where it stands in the line of what it waits for.
+    /// Where it stands in the line of what it waits for, and who does there.
     place: Place,
+    stander: Cell<Stander>,
     life: Cell<Life>,
     awaiter: OnceCell<Awaiter>,
     /// The object whose method it is.
     owner: ObjCell,
     /// What the method was called with.
     argument: ObjCell,
-    /// Who waits in it, or has waited last: see `driver`.
+    /// Who waits in its future, or has waited last: see `driver`.
     driver: ObjCell,
 }
 
@@ -84,9 +86,8 @@ impl Class for Coroutine {
             return;
         }
         self.life.set(Life::Closed);
+        self.forget_driver();
         self.give_up();
-        // Whoever waits in it is garbage as well.
-        self.driver.set(None);
         self.let_go();
     }
 }
@@ -100,6 +101,7 @@ impl Coroutine {
             future: Cell::new(Some(future)),
             wait: Cell::new(None),
             place: Place::default(),
+            stander: Cell::new(Stander::NOBODY),
             life: Cell::new(Life::Created),
             awaiter: awaiter.map_or_else(OnceCell::new, OnceCell::from),
             owner: ObjCell::new(owner),
@@ -108,9 +110,9 @@ impl Coroutine {
         }
     }
 
-    /// Drops what it would have run.
+    /// Drops what it would have run, and tells those who wait in it that there is nothing to wait for.
     fn give_up(&self) {
-        self.leave();
+        self.leave(driver::tell_behind);
         self.begin.set(None);
         drop(self.future.take());
     }
@@ -134,12 +136,24 @@ impl Coroutine {
         }
     }
 
-    /// Leaves the line that it stands in, if any.
-    fn leave(&self) {
+    /// Whoever waits in it is garbage as it is, and hears of nothing.
+    fn forget_driver(&self) {
+        self.leave(drop);
+        self.driver.set(None);
+    }
+
+    /// Leaves the line that it stands in, if any; `tell` gets the waker of who waits there.
+    fn leave(&self, tell: fn(Waker)) {
         if let Some(wait) = self.wait.take()
             && let Some(owner) = self.owner.get()
         {
-            Python::attach(|py| (wait.leave)(py, &owner, &self.place));
+            Python::attach(|py| {
+                let waker = (wait.take_waker)(py, &owner, &self.place);
+                (wait.leave)(py, &owner, &self.place);
+                if let Some(waker) = waker {
+                    tell(waker);
+                }
+            });
         }
     }
 }
@@ -147,7 +161,9 @@ impl Coroutine {
 impl Drop for Coroutine {
     #[inline]
     fn drop(&mut self) {
-        self.leave();
+        if self.wait.get().is_some() {
+            self.leave(drop);
+        }
     }
 }
 
@@ -394,7 +410,10 @@ fn finalize(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
             slf.life.set(Life::Closed);
             warn_never_awaited(py, slf.name())
         }
-        Life::Suspended => close(slf, py),
+        Life::Suspended => {
+            slf.forget_driver();
+            close(slf, py)
+        }
         Life::Running | Life::Closed => Ok(()),
     }
 }

@@ -137,6 +137,18 @@ impl WaitQueue {
         }
     }
 
+    /// Takes the waker of who has this place, if it waits and has not been woken. Whoever takes it polls from the place
+    /// again, or leaves it.
+    #[must_use]
+    pub fn take_waker(&self, place: &Place) -> Option<Waker> {
+        let Standing::Inside(node) = place.0.get() else {
+            return None;
+        };
+        self.chain()
+            .borrow_mut()
+            .exchange_waker(node, Waker::noop().clone())
+    }
+
     /// Gives a place up. What the wake-up that it may have got was for is the caller's to see to.
     #[inline]
     pub(crate) fn leave(&self, place: &Place) -> Departure {

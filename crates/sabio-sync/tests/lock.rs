@@ -7,11 +7,13 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use proptest::prelude::*;
-use sabio_sync::{Lock, NotAcquired, yield_now};
-use support::Executor;
+use sabio_sync::{Lock, NotAcquired, Place, yield_now};
 use support::model::{Model, Program};
+use support::{Counter, Executor};
 
 /// Counts a task in for as long as this lives.
 struct Inside(Rc<Cell<usize>>);
@@ -112,6 +114,25 @@ fn the_doomed_are_passed_over_and_nothing_is_lost_by_it() {
     executor.cancel(waiting);
     assert_eq!(lock.waiters().inside(), 0);
     assert!(lock.locked());
+}
+
+#[test]
+fn the_waker_of_who_waits_can_be_taken_until_it_is_used() {
+    let lock = Lock::new();
+    assert!(lock.try_acquire());
+    let (place, count) = (Place::default(), Counter::new());
+    let waker = Waker::from(Arc::clone(&count));
+    let poll = || lock.poll_acquire(&place, &mut Context::from_waker(&waker));
+    assert!(lock.waiters().take_waker(&place).is_none());
+    assert!(poll().is_pending());
+    assert!(lock.waiters().take_waker(&place).unwrap().will_wake(&waker));
+    assert!(!lock.waiters().take_waker(&place).unwrap().will_wake(&waker));
+    assert!(poll().is_pending());
+    lock.release().unwrap();
+    assert_eq!(count.woken(), 1);
+    assert!(lock.waiters().take_waker(&place).is_none());
+    assert!(poll().is_ready());
+    lock.leave(&place);
 }
 
 #[test]

@@ -4,7 +4,11 @@
 //! coroutine in which the first one waits, asyncio has both wait for one future: whoever runs first goes on, and the
 //! other one hears that the coroutine has ended. So it is here: both are told at the same time, in the order in which they
 //! came.
+//!
+//! Where the coroutine has a future, it keeps who drives it; where it stands in a line, the line has the waker, and the
+//! coroutine only has to know whether it is still the same task that comes.
 
+use std::cell::Cell;
 use std::ptr;
 use std::task::{Poll, RawWakerVTable, Waker};
 
@@ -13,7 +17,7 @@ use pyo3::prelude::*;
 use super::Coroutine;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, LocalQueue, LocalWake, Obj, Outcome, Ref, Visit, local_waker,
-    waker_table,
+    waker_table, waker_target,
 };
 use crate::foreign::ForeignWaiter;
 use crate::task::{self, Task};
@@ -68,7 +72,79 @@ impl Several {
     }
 }
 
-/// Polls under the task of ours that is being stepped; `None` if there is none.
+// ---------------------------------------------------------------- in a line
+
+/// Who has polled from the coroutine's place in a line: nobody, the task of ours at this address, or somebody else. The
+/// address is only compared: the line has the waker.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stander(usize);
+
+impl Stander {
+    // No object lies at these two.
+    pub(super) const NOBODY: Stander = Stander(0);
+    const OTHER: Stander = Stander(1);
+
+    #[inline(always)]
+    fn of(task: &Ref<Task>) -> Stander {
+        Stander(task.as_obj().as_ptr().addr())
+    }
+}
+
+/// Polls from a place in a line under the task of ours that is being stepped; `None` if there is none. `take` takes the
+/// waker that is in the line.
+#[inline(always)]
+pub(super) fn stand_native(
+    stander: &Cell<Stander>,
+    mut poll: impl FnMut(&Waker) -> Poll<Outcome<Obj>>,
+    take: impl FnOnce() -> Option<Waker>,
+) -> Option<Poll<Outcome<Obj>>> {
+    task::with_current(|task| {
+        let task = task?;
+        let now = Stander::of(task);
+        let before = stander.replace(now);
+        if before != now && before != Stander::NOBODY {
+            let newcomer = local_waker(task, Waker::clone);
+            return Some(stand_with_others(stander, newcomer, &mut poll, take()));
+        }
+        Some(local_waker(task, poll))
+    })
+}
+
+/// As [`stand_native`], under a task that is not ours (or no task at all, by hand). RuntimeError if no loop runs.
+pub(super) fn stand_foreign(
+    stander: &Cell<Stander>,
+    py: Python<'_>,
+    mut poll: impl FnMut(&Waker) -> Poll<Outcome<Obj>>,
+    take: impl FnOnce() -> Option<Waker>,
+) -> Outcome<(Poll<Outcome<Obj>>, Ref<ForeignWaiter>)> {
+    let waiter = ForeignWaiter::create(py)?;
+    stander.set(Stander::OTHER);
+    let newcomer = local_waker(&waiter, Waker::clone);
+    let polled = stand_with_others(stander, newcomer, &mut poll, take());
+    Ok((polled, waiter))
+}
+
+/// Polls for `newcomer`, and for those behind the waker that was in the line.
+#[cold]
+#[inline(never)]
+fn stand_with_others(
+    stander: &Cell<Stander>,
+    newcomer: Waker,
+    poll: &mut dyn FnMut(&Waker) -> Poll<Outcome<Obj>>,
+    before: Option<Waker>,
+) -> Poll<Outcome<Obj>> {
+    let waiting = before.map_or_else(Vec::new, behind);
+    if waiting.is_empty() {
+        return poll(&newcomer);
+    }
+    let several = Python::attach(|py| Several::join(py, waiting, newcomer))?;
+    stander.set(Stander::OTHER);
+    local_waker(&several, poll)
+}
+
+// ---------------------------------------------------------------- in a future
+
+/// Polls a future under the task of ours that is being stepped; `None` if there is none.
 #[inline(always)]
 pub(super) fn poll_native(
     coroutine: &Coroutine,
@@ -92,7 +168,7 @@ pub(super) fn poll_native(
     })
 }
 
-/// Polls under a task that is not ours (or no task at all, by hand). RuntimeError if no loop runs.
+/// Polls a future under a task that is not ours (or no task at all, by hand). RuntimeError if no loop runs.
 pub(super) fn poll_foreign(
     coroutine: &Coroutine,
     py: Python<'_>,
@@ -113,10 +189,10 @@ fn poll_for(
     waker: Waker,
     poll: &mut dyn FnMut(&Waker) -> Poll<Outcome<Obj>>,
 ) -> Poll<Outcome<Obj>> {
-    let waiting = match coroutine.driver.take() {
-        Some(before) => waiting(py, &before),
-        None => Vec::new(),
-    };
+    let before = coroutine.driver.take();
+    let waiting = before
+        .and_then(|driver| waker_of(py, &driver))
+        .map_or_else(Vec::new, behind);
     if waiting.is_empty() {
         let polled = poll(&waker);
         if polled.is_pending() {
@@ -130,29 +206,43 @@ fn poll_for(
     local_waker(&several, poll)
 }
 
-/// Those behind a driver who still wait.
-fn waiting(py: Python<'_>, driver: &Obj) -> Vec<Waker> {
-    let bound = driver.bind(py);
-    let mut wakers: Vec<Waker> = match Ref::<Several>::downcast(bound) {
-        Some(several) => several.wakers.take_all().into(),
-        None => Ref::<Task>::downcast(bound)
-            .map(|task| local_waker(task, Waker::clone))
-            .or_else(|| Ref::<ForeignWaiter>::downcast(bound).map(|waiter| local_waker(waiter, Waker::clone)))
-            .into_iter()
-            .collect(),
-    };
+fn waker_of(py: Python<'_>, driver: &Obj) -> Option<Waker> {
+    let driver = driver.bind(py);
+    Ref::<Task>::downcast(driver)
+        .map(|task| local_waker(task, Waker::clone))
+        .or_else(|| Ref::<ForeignWaiter>::downcast(driver).map(|waiter| local_waker(waiter, Waker::clone)))
+        .or_else(|| Ref::<Several>::downcast(driver).map(|several| local_waker(several, Waker::clone)))
+}
+
+// ---------------------------------------------------------------- in both
+
+/// Those behind a waker who still wait.
+fn behind(waker: Waker) -> Vec<Waker> {
+    let several = waker_target::<Several, _>(&waker, |several| several.wakers.take_all());
+    let mut wakers = several.map_or_else(|| vec![waker], Vec::from);
     wakers.retain(is_waited_for);
     wakers
 }
 
-/// Tells those behind a driver who still wait that the coroutine has ended.
+/// Tells the driver of a future, or those who are it, that the coroutine has ended, if they still wait.
 #[cold]
 #[inline(never)]
 pub(super) fn tell(driver: &Obj) {
-    without_exception(|| {
-        let waiting = Python::attach(|py| waiting(py, driver));
-        waiting.into_iter().for_each(Waker::wake);
-    });
+    if let Some(waker) = Python::attach(|py| waker_of(py, driver)) {
+        tell_behind(waker);
+    }
+}
+
+/// Tells those behind a waker who still wait that the coroutine has ended.
+#[cold]
+#[inline(never)]
+pub(super) fn tell_behind(waker: Waker) {
+    let is_one = waker_target::<Several, _>(&waker, |_| ()).is_none();
+    if is_one && !is_waited_for(&waker) {
+        // Mostly it is the task that waited itself that goes.
+        return;
+    }
+    without_exception(|| behind(waker).into_iter().for_each(Waker::wake));
 }
 
 /// Puts an exception that is set aside while `body` runs, which may call Python code.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use pyo3::prelude::*;
 use sabio_sync::Place;
 
-use super::{Coroutine, Life, Resuming, driver, poll, reused};
+use super::{Coroutine, Life, Resuming, Stander, driver, poll, reused};
 use crate::begun::{Begin, Begun, Wait};
 use crate::ffi::{Kept, Obj, ObjCell, Outcome, Ref, Sent};
 use crate::parked::park_marker;
@@ -56,6 +56,7 @@ fn make(
         coroutine.begin.set(begin);
         coroutine.wait.set(wait);
         coroutine.place.restart();
+        coroutine.stander.set(Stander::NOBODY);
         coroutine.life.set(Life::Created);
         coroutine.owner.set(Some(owner));
         coroutine.argument.set(argument);
@@ -67,6 +68,7 @@ fn make(
         future: Cell::new(None),
         wait: Cell::new(wait),
         place: Place::default(),
+        stander: Cell::new(Stander::NOBODY),
         life: Cell::new(Life::Created),
         awaiter: OnceCell::new(),
         owner: ObjCell::new(Some(owner)),
@@ -105,7 +107,12 @@ pub(super) fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -
     let Some(standing) = Standing::start(slf) else {
         return Err(reused().into());
     };
-    match driver::poll_native(slf, py, |waker| standing.poll(py, wait, waker)) {
+    let polled = driver::stand_native(
+        &slf.stander,
+        |waker| standing.poll(py, wait, waker),
+        || standing.take_waker(py, wait),
+    );
+    match polled {
         Some(Poll::Pending) => {
             standing.suspend();
             Ok(Sent::Next(park_marker(py)?))
@@ -139,6 +146,11 @@ impl<'a> Standing<'a> {
         (wait.poll)(py, owner, &coroutine.argument, &coroutine.place, &mut context)
     }
 
+    /// The waker of who stands there.
+    fn take_waker(&self, py: Python<'_>, wait: &'static Wait) -> Option<Waker> {
+        (wait.take_waker)(py, self.owner.as_ref()?, &self.coroutine.place)
+    }
+
     /// It goes on standing.
     #[inline(always)]
     fn suspend(self) {
@@ -154,7 +166,6 @@ impl<'a> Standing<'a> {
         coroutine.wait.set(None);
         drop(self.owner.take());
         coroutine.argument.set(None);
-        coroutine.dismiss();
         KEPT.keep(coroutine);
         Ok(Sent::Return(result))
     }
@@ -180,7 +191,7 @@ fn fail(coroutine: &Coroutine, owner: Obj) {
     coroutine.life.set(Life::Closed);
     driver::without_exception(|| {
         coroutine.owner.set(Some(owner));
-        coroutine.leave();
+        coroutine.leave(driver::tell_behind);
         coroutine.let_go();
     });
 }
@@ -195,8 +206,12 @@ fn stand_foreign(standing: Standing<'_>, py: Python<'_>, wait: &'static Wait) ->
     {
         return standing.end(Ok(result));
     }
-    let (polled, waiter) =
-        driver::poll_foreign(coroutine, py, &mut |waker: &Waker| standing.poll(py, wait, waker))?;
+    let (polled, waiter) = driver::stand_foreign(
+        &coroutine.stander,
+        py,
+        |waker| standing.poll(py, wait, waker),
+        || standing.take_waker(py, wait),
+    )?;
     match polled {
         Poll::Ready(result) => standing.end(result),
         Poll::Pending => {

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use pyo3::prelude::*;
-use sabio_sync::Place;
+use sabio_sync::{Place, WaitQueue};
 
 use super::waited::{Waited, give_true};
 use super::{PublicClass, describe, only_parameter, waiter, with_waiters};
@@ -54,6 +54,10 @@ impl Waited for Event {
     #[inline]
     fn poll(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
         self.state.poll_wait(place, cx)
+    }
+
+    fn line(&self) -> &WaitQueue {
+        self.state.waiters()
     }
 
     fn leave(&self, place: &Place) {

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use sabio_sync::{NotAcquired, Place};
+use sabio_sync::{NotAcquired, Place, WaitQueue};
 
 use super::async_with::{self, Acquirable};
 use super::waited::{Waited, enter, give_true};
@@ -96,6 +96,10 @@ impl Waited for Lock {
     #[inline]
     fn poll(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
         self.state.poll_acquire(place, cx)
+    }
+
+    fn line(&self) -> &WaitQueue {
+        self.state.waiters()
     }
 
     fn leave(&self, place: &Place) {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use sabio_sync::Place;
+use sabio_sync::{Place, WaitQueue};
 
 use super::async_with::{self, Acquirable};
 use super::waited::{Waited, enter, give_true};
@@ -106,6 +106,10 @@ impl Waited for Semaphore {
     #[inline]
     fn poll(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()> {
         self.state.poll_acquire(place, cx)
+    }
+
+    fn line(&self) -> &WaitQueue {
+        self.state.waiters()
     }
 
     fn leave(&self, place: &Place) {

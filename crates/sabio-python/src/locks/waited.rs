@@ -2,10 +2,10 @@
 //!
 //! They hold no reference to the state behind the object: the coroutine has the object, and its place in the line.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use pyo3::prelude::*;
-use sabio_sync::Place;
+use sabio_sync::{Place, WaitQueue};
 
 use super::owner_as;
 use crate::begun::Wait;
@@ -20,6 +20,9 @@ pub(super) trait Waited: LoopBound {
 
     /// Polls for it from a place in its line.
     fn poll(&self, place: &Place, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Its line.
+    fn line(&self) -> &WaitQueue;
 
     /// Gives a place up.
     fn leave(&self, place: &Place);
@@ -64,6 +67,7 @@ const fn wait<T: Waited, G: Give>() -> &'static Wait {
         &Wait {
             at_once: at_once::<T, G>,
             poll: poll::<T, G>,
+            take_waker: take_waker::<T>,
             leave: leave::<T>,
         }
     }
@@ -91,6 +95,10 @@ fn poll<T: Waited, G: Give>(
         waited.binding().bind_for(cx.waker(), |_| Ok(owner.clone()))?;
     }
     waited.poll(place, cx).map(|()| G::give(py))
+}
+
+fn take_waker<T: Waited>(py: Python<'_>, owner: &Obj, place: &Place) -> Option<Waker> {
+    owner_as::<T>(py, owner).ok()?.line().take_waker(place)
 }
 
 fn leave<T: Waited>(py: Python<'_>, owner: &Obj, place: &Place) {

@@ -44,6 +44,7 @@ static PUT: Wait = Wait {
         }
         Poll::Ready(Ok(Obj::none(py)))
     },
+    take_waker: |py, owner, place| state_of(py, owner).ok()?.putters().take_waker(place),
     leave: |py, owner, place| leave(py, owner, Line::Putters, place),
 };
 
@@ -70,6 +71,7 @@ static GET: Wait = Wait {
             Ok(state.get_nowait().map_err(get_error)?)
         })
     },
+    take_waker: |py, owner, place| state_of(py, owner).ok()?.getters().take_waker(place),
     leave: |py, owner, place| leave(py, owner, Line::Getters, place),
 };
 

@@ -181,6 +181,14 @@ impl Chain {
         }
     }
 
+    /// The waker of one that waits, for `instead`.
+    pub(super) fn exchange_waker(&mut self, node: usize, instead: Waker) -> Option<Waker> {
+        match self.nodes.get_mut(node) {
+            Some(Node::Waiting { waker, .. }) => Some(std::mem::replace(waker, instead)),
+            _ => None,
+        }
+    }
+
     pub(super) fn leave(&mut self, node: usize) -> Left {
         if let Some(how) = self.take_if_woken(node) {
             return Left::Woken(how);
