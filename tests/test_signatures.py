@@ -13,6 +13,8 @@ from asyncio import selector_events, transports, unix_events
 
 import pytest
 
+from tests.support.worlds import World
+
 sabio = pytest.importorskip("sabio")
 
 PAIRS = {
@@ -170,3 +172,52 @@ def test_coroutines_may_be_given_by_name(loop: asyncio.AbstractEventLoop) -> Non
     coroutine = nothing_at_all()
     task = loop.create_task(coro=coroutine, name="a name")
     assert loop.run_until_complete(future=task) is None
+
+
+def missing(*names):
+    *others, last = map(repr, names)
+    listed = f"{', '.join(others)}{',' if len(others) > 1 else ''} and {last}" if others else last
+    return f"() missing {len(names)} required positional argument{'s' * (len(names) > 1)}: {listed}"
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (lambda world, loop: world.sleep(), ("delay",)),
+        (lambda world, loop: world.wait_for(), ("fut", "timeout")),
+        (lambda world, loop: world.shield(), ("arg",)),
+        (lambda world, loop: world.to_thread(), ("func",)),
+        (lambda world, loop: world.ensure_future(), ("coro_or_future",)),
+        (lambda world, loop: world.wrap_future(), ("future",)),
+        (lambda world, loop: world.run_coroutine_threadsafe(None), ("loop",)),
+        (lambda world, loop: world.run_coroutine_threadsafe(), ("coro", "loop")),
+        (lambda world, loop: world.as_completed(), ("fs",)),
+        (lambda world, loop: world.timeout(), ("delay",)),
+        (lambda world, loop: world.timeout_at(), ("when",)),
+        (lambda world, loop: world.Queue().put(), ("item",)),
+        (lambda world, loop: world.Queue().put_nowait(), ("item",)),
+        (lambda world, loop: world.Condition().wait_for(), ("predicate",)),
+        (lambda world, loop: world.StreamReader(loop=loop).readexactly(), ("n",)),
+        (lambda world, loop: world.StreamReader(loop=loop).feed_data(), ("data",)),
+        (lambda world, loop: loop.call_soon(), ("callback",)),
+        (lambda world, loop: loop.call_later(), ("delay", "callback")),
+        (lambda world, loop: loop.call_at(1), ("callback",)),
+        (lambda world, loop: loop.call_soon_threadsafe(), ("callback",)),
+        (lambda world, loop: loop.create_task(), ("coro",)),
+        (lambda world, loop: loop.run_until_complete(), ("future",)),
+        (lambda world, loop: loop.run_in_executor(), ("executor", "func")),
+        (lambda world, loop: loop.call_exception_handler(), ("context",)),
+        (lambda world, loop: loop.set_debug(), ("enabled",)),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "call",
+)
+def test_missing_arguments_are_named_in_the_words_of_python(call, names):
+    for name in ("asyncio", "sabio"):
+        world = World(name)
+        loop = world.new_event_loop()
+        try:
+            with pytest.raises(TypeError) as refused:
+                call(world, loop)
+        finally:
+            loop.close()
+        assert str(refused.value).partition("()")[1:] == missing(*names).partition("()")[1:], name

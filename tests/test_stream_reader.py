@@ -283,3 +283,26 @@ async def test_a_foreign_task_can_read(streams):
         await task
     reader.feed_data(b"x")
     assert await reader.read(4) == b"x"
+
+
+NOT_COMPARED = "'<' not supported between instances of '{}' and 'int'"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (1.5, "slice indices must be integers or None or have an __index__ method"),
+        ("text", NOT_COMPARED.format("str")),
+        (None, NOT_COMPARED.format("NoneType")),
+        ([], NOT_COMPARED.format("list")),
+        (2 + 1j, NOT_COMPARED.format("complex")),
+    ],
+    ids=repr,
+)
+async def test_a_number_of_bytes_that_is_no_number_is_a_type_error(streams, wrong, message):
+    for read in ("read", "readexactly"):
+        reader = streams.StreamReader()
+        reader.feed_data(b"data")
+        with pytest.raises(TypeError) as refused:
+            await getattr(reader, read)(wrong)
+        assert str(refused.value) == message

@@ -194,7 +194,7 @@ pub(crate) fn add_done_callback<T: FutureLike>(slf: &Ref<T>, args: Args<'_, '_>)
     let py = args.py();
     let Some(callback) = args.get(0) else {
         return Err(pyo3::exceptions::PyTypeError::new_err(
-            "add_done_callback() missing required argument: 'fn'",
+            "add_done_callback() missing required argument 'fn' (pos 1)",
         ));
     };
     let context = match args.only_keyword("add_done_callback", &names(py)?.context_keyword)? {

@@ -91,7 +91,7 @@ fn parse<'a, 'py>(args: &Args<'a, 'py>) -> PyResult<(&'a Bound<'py, PyAny>, Opti
     })?;
     let Some(delay) = delay else {
         return Err(pyo3::exceptions::PyTypeError::new_err(
-            "sleep() missing required argument: 'delay'",
+            "sleep() missing 1 required positional argument: 'delay'",
         ));
     };
     Ok((delay, result.filter(|result| !result.is_none())))

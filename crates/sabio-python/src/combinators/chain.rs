@@ -231,7 +231,7 @@ fn wrap_future(args: Args<'_, '_>) -> PyResult<Obj> {
     })?;
     let Some(future) = future else {
         return Err(PyTypeError::new_err(
-            "wrap_future() missing required argument: 'future'",
+            "wrap_future() missing 1 required positional argument: 'future'",
         ));
     };
     if is_future(future)? {

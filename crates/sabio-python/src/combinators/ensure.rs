@@ -149,7 +149,7 @@ fn ensure_future(args: Args<'_, '_>) -> PyResult<Obj> {
     })?;
     let Some(argument) = argument else {
         return Err(PyTypeError::new_err(
-            "ensure_future() missing required argument: 'coro_or_future'",
+            "ensure_future() missing 1 required positional argument: 'coro_or_future'",
         ));
     };
     let event_loop = event_loop

@@ -65,7 +65,7 @@ fn required<'py>(
             Ok(value)
         }
         (None, None) => Err(PyTypeError::new_err(format!(
-            "{function}() missing required argument: '{name}'"
+            "{function}() missing 1 required positional argument: '{name}'"
         ))),
     }
 }

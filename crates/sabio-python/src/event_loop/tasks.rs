@@ -18,7 +18,7 @@ pub(crate) fn create_task(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> 
     slf.check_closed()?;
     let Some(coro) = args.get(0).cloned().or_else(|| keyword(&args, "coro")) else {
         return Err(PyTypeError::new_err(
-            "create_task() missing required argument: 'coro'",
+            "create_task() missing 1 required positional argument: 'coro'",
         ));
     };
     if args.len() > 1 {

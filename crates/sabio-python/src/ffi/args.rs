@@ -203,8 +203,13 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
                 Some(index) => values[index] = Some(value),
             }
         }
-        if let Some(missing) = values[..signature.required].iter().position(Option::is_none) {
-            return Err(missing_argument(function, signature.parameters[missing]));
+        if values[..signature.required].iter().any(Option::is_none) {
+            let required = signature.parameters.iter().zip(&values).take(signature.required);
+            let missing: Vec<_> = required
+                .filter(|(_, value)| value.is_none())
+                .map(|(parameter, _)| *parameter)
+                .collect();
+            return Err(missing_arguments(function, &missing));
         }
         Ok(values)
     }
@@ -239,7 +244,7 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
         let missing = given.len();
         given
             .try_into()
-            .map_err(|_| missing_argument(signature.function, signature.parameters[missing]))
+            .map_err(|_| missing_arguments(signature.function, &signature.parameters[missing..]))
     }
 
     /// The argument of a function that takes one, by position or by name.
@@ -266,7 +271,7 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
             required: 1,
             positional: 1,
         })?;
-        value.ok_or_else(|| missing_argument(function, parameter))
+        value.ok_or_else(|| missing_arguments(function, &[parameter]))
     }
 
     /// The first two arguments of a function that passes on what else is given by position; they may be given by
@@ -288,13 +293,23 @@ impl<'a, 'py: 'a> Args<'a, 'py> {
         };
         match leading.parse(&signature)? {
             [Some(first), Some(second)] => Ok((first, second)),
-            _ => Err(missing_argument(function, parameters[0])),
+            _ => Err(missing_arguments(function, &parameters[..1])),
         }
     }
 }
 
-fn missing_argument(function: &str, parameter: &str) -> PyErr {
-    PyTypeError::new_err(format!("{function}() missing required argument: '{parameter}'"))
+/// The TypeError of a function of Python that is called without these arguments.
+fn missing_arguments(function: &str, parameters: &[&str]) -> PyErr {
+    let quoted: Vec<_> = parameters.iter().map(|name| format!("'{name}'")).collect();
+    let (plural, listed) = match &quoted[..] {
+        [] | [_] => ("", quoted.concat()),
+        [first, second] => ("s", format!("{first} and {second}")),
+        [all @ .., last] => ("s", format!("{}, and {last}", all.join(", "))),
+    };
+    PyTypeError::new_err(format!(
+        "{function}() missing {} required positional argument{plural}: {listed}",
+        parameters.len()
+    ))
 }
 
 fn unexpected_keyword(function: &str, name: &Bound<'_, PyAny>) -> PyErr {

@@ -5,9 +5,9 @@
 
 use std::rc::Rc;
 
-use pyo3::exceptions::{PyStopAsyncIteration, PyValueError};
+use pyo3::exceptions::{PyStopAsyncIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyInt, PyTuple};
 use sabio_sync::separator::{Invalid, Separators};
 
 use super::errors::{consumed_of, not_a_separator, partial_of};
@@ -37,15 +37,21 @@ where
     create_for(py, name, slf.as_obj().clone(), read(Rc::clone(slf.state())))
 }
 
-/// An index as Python means it; what is no integer is an error when the coroutine is awaited.
+/// An index as Python means it; what is none is an error when the coroutine is awaited, in the words of the comparison or
+/// of the slice that asyncio makes.
 fn count(value: &Bound<'_, PyAny>) -> PyResult<isize> {
-    match value.extract::<isize>() {
-        Ok(count) => Ok(count),
-        Err(_) if value.is_instance_of::<pyo3::types::PyInt>() => {
-            Ok(if value.lt(0)? { -1 } else { isize::MAX })
-        }
-        Err(error) => Err(error),
+    if let Ok(count) = value.extract::<isize>() {
+        return Ok(count);
     }
+    if value.lt(0)? {
+        return Ok(-1);
+    }
+    if value.is_instance_of::<PyInt>() {
+        return Ok(isize::MAX);
+    }
+    Err(PyTypeError::new_err(
+        "slice indices must be integers or None or have an __index__ method",
+    ))
 }
 
 fn read(slf: &Ref<StreamReader>, args: Args<'_, '_>) -> PyResult<Obj> {

@@ -139,7 +139,7 @@ fn create_task_elsewhere(event_loop: &Obj, args: &Args<'_, '_>) -> PyResult<Obj>
 fn aexit(slf: &Ref<TaskGroup>, args: Args<'_, '_>) -> PyResult<Obj> {
     let (Some(class), Some(exception)) = (args.get(0), args.get(1)) else {
         return Err(PyTypeError::new_err(
-            "__aexit__() missing required arguments: 'et', 'exc' and 'tb'",
+            "__aexit__() missing 3 required positional arguments: 'et', 'exc', and 'tb'",
         ));
     };
     exit::exit(slf, class, exception)
