@@ -61,11 +61,20 @@ async def test_socat_asks_at_an_abstract_name(tmp_path):
     await server.wait_closed()
 
 
+async def connected(path):
+    """A connection to a listener that begins about now: its file is there a moment before it can be connected to."""
+    for _ in range(1000):
+        try:
+            return await asyncio.get_running_loop().create_unix_connection(Recorder, path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            await asyncio.sleep(0.01)
+    raise AssertionError("socat does not listen")
+
+
 async def test_unix_client_of_socat(tmp_path):
     path = tmp_path / "socat"
     with listening(f"UNIX-LISTEN:{path}", "EXEC:cat"):
-        await until(path.exists)
-        transport, protocol = await asyncio.get_running_loop().create_unix_connection(Recorder, str(path))
+        transport, protocol = await connected(str(path))
         transport.write(DATA)
         assert await protocol.receive(len(DATA)) == DATA
         transport.close()
