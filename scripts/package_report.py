@@ -1,8 +1,8 @@
 """What is known of the packages on sabio: the results that are kept, and the page that is made of them.
 
-`docs/compatibility.json` holds the last result of each package, `docs/compatibility.md` is written from it and from
-nothing else. Invariant: a package without a result is listed as not run, one that could not be run with the reason;
-neither is ever counted as passed.
+`docs/compatibility.json` holds the last result of each package; `docs/compatibility.md`, its picture and the line about
+packages in the README are written from it and from nothing else. Invariant: a package without a result is listed as
+not run, one that could not be run with the reason; neither is ever counted as passed.
 
 Called by `packages.py`.
 """
@@ -17,10 +17,14 @@ from typing import Any
 from environment import ROOT
 from package_compare import Comparison, Difference
 from package_list import BY_NAME, PACKAGES, Package
+from package_picture import Bar, draw
 from package_suite import ASYNCIO, INSTALL, LOOP, Run
 
 RESULTS = ROOT / "docs" / "compatibility.json"
 PAGE = ROOT / "docs" / "compatibility.md"
+PICTURE = ROOT / "docs" / "compatibility.svg"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- packages: written by scripts/packages.py -->", "<!-- end of packages -->"
 
 HEADINGS = ("package", "version", "tests", "asyncio", "sabio's loop", "`install()`", "differences")
 NAMES = {LOOP: "on sabio's loop", INSTALL: "with `install()`"}
@@ -39,6 +43,8 @@ were sabio's is counted while the tests run. A package whose distribution has no
 
 This page is written by `make packages`; `make packages ARGS="janus anyio"` runs some of them anew. The columns tell how
 many tests passed; tests that a suite skips are in none of them.
+
+![How many tests of each package end on sabio as on asyncio](compatibility.svg)
 """
 
 
@@ -88,6 +94,49 @@ def save(results: Mapping[str, Result]) -> None:
     known = [package.name for package in PACKAGES if package.name in results]
     RESULTS.write_text(json.dumps({name: results[name] for name in known}, indent=1) + "\n")
     PAGE.write_text(page(results))
+    PICTURE.write_text(picture(results))
+    before, begin, rest = README.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if begin and end:
+        README.write_text(f"{before}{BEGIN}\n\n{in_short(results)}\n\n{END}{after}")
+
+
+def in_short(results: Mapping[str, Result]) -> str:
+    """What the first page of the project says: how many tests there are, and how many differ without a known reason."""
+    run = {
+        name: results[name]
+        for name in (package.name for package in PACKAGES)
+        if "runs" in results.get(name, {})
+    }
+    tests = sum(found["runs"][ASYNCIO]["tests"] for found in run.values())
+    bars = [*_bars(results)]
+    different, explained = sum(bar.different for bar in bars), sum(bar.explained for bar in bars)
+    missing = [package.name for package in PACKAGES if package.name not in run]
+    return (
+        f"Of {tests:,} tests of {len(run)} packages ({', '.join(run)}), {different} end on sabio in another way than "
+        f"on asyncio without a known reason, and {explained} with one."
+        + (f" Not run: {', '.join(missing)}." if missing else "")
+    )
+
+
+def picture(results: Mapping[str, Result]) -> str:
+    """The table as a picture."""
+    return draw([*_bars(results)])
+
+
+def _bars(results: Mapping[str, Result]) -> Iterator[Bar]:
+    """The picture's rows: the packages that could be run."""
+    for package in PACKAGES:
+        found = results.get(package.name, {})
+        if "runs" not in found:
+            continue
+        differences = [each for world in (LOOP, INSTALL) for each in found["differences"][world]]
+        bad = len(unexplained(package.name, differences))
+        explained = len({each["test"] for each in differences}) - bad
+        remark = f"{found['runs'][ASYNCIO]['tests']} tests, differences: {summary(package.name, found)}"
+        yield Bar(
+            f"{package.title} {found['version']}", found["runs"][ASYNCIO]["tests"], explained, bad, remark
+        )
 
 
 def row(name: str, found: Result | None) -> list[str]:

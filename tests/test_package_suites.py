@@ -357,6 +357,8 @@ def test_own_checks_are_told_from_a_package_s_own_tests(packages, monkeypatch):
 def test_page_is_what_the_results_say(packages):
     results = packages.report.load()
     assert packages.report.PAGE.read_text() == packages.report.page(results)
+    assert packages.report.PICTURE.read_text() == packages.report.picture(results)
+    assert packages.report.in_short(results) in packages.report.README.read_text()
 
 
 # ---------------------------------------------------------------- sources and servers
