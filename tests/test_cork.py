@@ -1,11 +1,14 @@
 """When sabio sends what was written: after a callback, or after several short ones (docs/design/writes.md)."""
 
 import asyncio
+import ssl
 import time
 
 import pytest
 
+from tests.support.certificates import client_context, server_context
 from tests.support.net import tcp_pair
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -23,9 +26,9 @@ async def transports_of(peers):
     return [(await loop.connect_accepted_socket(asyncio.Protocol, left))[0] for left, _ in peers]
 
 
-def arrived(sock):
+def arrived(sock, size=100):
     try:
-        return sock.recv(100)
+        return sock.recv(size)
     except BlockingIOError:
         return b""
 
@@ -84,5 +87,81 @@ async def test_answers_do_not_wait_for_long_callbacks(sabio, loop_name, peers):
     await one_turn([lambda: first.write(b"late"), lambda: (time.sleep(0.02), first.write(b"r"))])
     assert arrived(peers[0][1]) == b"later"
     assert await write_and_look(first, peers[0][1]) == (b"one", b"")
+    for transport in transports:
+        transport.close()
+
+
+class Answering(asyncio.Protocol):
+    """Answers what it gets, and looks before that at what has arrived at a socket."""
+
+    def __init__(self, looked_at):
+        self.looked_at = looked_at
+        self.seen = []
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.seen.append(arrived(self.looked_at))
+        self.transport.write(b"answer")
+
+
+class Asking:
+    """The client of a TLS connection, over a socket on which records can be seen to arrive."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object = client_context().wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+
+    async def shake_hands(self):
+        while True:
+            try:
+                self.object.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self.outgoing.read())
+                await asyncio.sleep(0.001)
+                self.incoming.write(arrived(self.sock, 65536))
+            finally:
+                self.sock.sendall(self.outgoing.read())
+
+    def ask(self):
+        self.object.write(b"question")
+        self.sock.sendall(self.outgoing.read())
+
+
+async def answers_over_tls(protocols, clients):
+    """Ask both in one turn; whether the first answer had arrived when the second question was read."""
+    first, second = protocols
+    count = len(second.seen)
+    for client in clients:
+        client.ask()
+    await until(lambda: len(second.seen) > count and len(first.seen) > count)
+    return second.seen[-1] != b""
+
+
+async def test_answers_over_tls_wait_in_a_busy_turn(sabio, loop_name, peers, tls_engine):
+    loop = asyncio.get_running_loop()
+    (left, right), (other_left, other_right), *rest = peers
+    clients = [Asking(right), Asking(other_right)]
+    protocols = [Answering(other_right), Answering(right)]
+    shaken = [asyncio.create_task(client.shake_hands()) for client in clients]
+    for sock, protocol in zip((left, other_left), protocols, strict=True):
+        await loop.connect_accepted_socket(lambda p=protocol: p, sock, ssl=server_context())
+    await asyncio.gather(*shaken)
+    await asyncio.sleep(0.01)
+    arrived(right, 65536), arrived(other_right, 65536)
+    assert await answers_over_tls(protocols, clients)
+    transports = await transports_of(rest)
+    while True:
+        await become_busy(transports, rest)
+        arrived(right, 65536), arrived(other_right, 65536)
+        # Does not end where each answer is sent by itself.
+        if not await answers_over_tls(protocols, clients):
+            break
+    await until(lambda: arrived(right) != b"")
+    for protocol in protocols:
+        protocol.transport.abort()
     for transport in transports:
         transport.close()

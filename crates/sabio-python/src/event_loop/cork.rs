@@ -8,7 +8,8 @@
 //! sends after each of them again.
 //!
 //! Whatever is held leaves at the end of the turn. A transport that is asked how much it holds, that is closed or written
-//! to with more than a little sends by itself, and so does one whose own protocol answers what it has just been given.
+//! to with more than a little sends by itself, and so does one whose own protocol answers what it has just been given,
+//! but for TLS, where so much lies between receiving and sending that it pays to wait there, too.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

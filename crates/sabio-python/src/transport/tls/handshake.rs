@@ -87,9 +87,9 @@ fn done(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
     if slf.told.get() == Told::Nothing {
         slf.told.set(Told::ConnectionMade);
         // What it writes leaves together with the end of the handshake.
-        slf.receiving.set(true);
+        slf.connecting.set(true);
         let told = slf.notify(py, &names(py)?.connection_made, &[slf.as_obj()]);
-        slf.receiving.set(false);
+        slf.connecting.set(false);
         slf.corked.set(false);
         told?;
     }

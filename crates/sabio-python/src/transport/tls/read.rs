@@ -132,8 +132,8 @@ fn received_from_peer(slf: &Ref<Tls>, py: Python<'_>, wire: &[u8]) -> PyResult<(
     }
 }
 
-/// Gives the protocol all that can be decrypted, `wire` included, then sends what it has written. What goes wrong ends
-/// the connection.
+/// Gives the protocol all that can be decrypted, `wire` included. What it writes is encrypted then, and sent when the loop
+/// sends what its callbacks have written. What goes wrong ends the connection.
 ///
 /// # Errors
 /// SystemExit, KeyboardInterrupt and the like.
@@ -143,7 +143,10 @@ pub(super) fn read(slf: &Ref<Tls>, py: Python<'_>, wire: &[u8]) -> PyResult<()> 
     };
     match read_and_answer(slf, py, &engine, wire) {
         Ok(()) => Ok(()),
-        Err(error) => shutdown::protocol_failed(slf, py, error),
+        Err(error) => {
+            slf.corked.set(false);
+            shutdown::protocol_failed(slf, py, error)
+        }
     }
 }
 
@@ -172,7 +175,11 @@ fn read_and_answer(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine, mut wire: &[
             Stop::Failed(error) => return Err(error),
         }
     }
-    write::push_out(slf, py, false)?;
+    if slf.corked.get() {
+        write::encrypt_queued(slf, py, engine)?;
+    } else {
+        write::push_out(slf, py, false)?;
+    }
     control_lower(slf, py, engine)
 }
 
@@ -212,16 +219,14 @@ fn hand_over(slf: &Ref<Tls>, py: Python<'_>, plain: Taken<'_>, size: usize) -> P
         // TLS inside of TLS: what was decrypted here is decrypted again above.
         Delivery::Tls => {
             if let Some(above) = TlsProtocol::above(protocol.bind(py)) {
-                return deliver(slf, || received_from_peer(&above, py, &plain[..size]));
+                return received_from_peer(&above, py, &plain[..size]);
             }
         }
         Delivery::Data | Delivery::Buffer => {}
     }
     let data = bytes_from_slice(py, &plain[..size])?;
     drop(plain);
-    deliver(slf, || {
-        slf.notify(py, &names(py)?.data_received, &[&data]).map(drop)
-    })
+    slf.notify(py, &names(py)?.data_received, &[&data]).map(drop)
 }
 
 /// Decrypts much data straight into the object that the protocol gets: what is received becomes no longer by decryption.
@@ -233,9 +238,7 @@ fn read_large_data(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine, wire: &[u8])
         Ok(size)
     })??;
     if size > 0 {
-        deliver(slf, || {
-            slf.notify(py, &names(py)?.data_received, &[&data]).map(drop)
-        })?;
+        slf.notify(py, &names(py)?.data_received, &[&data])?;
     }
     Ok(stop)
 }
@@ -263,19 +266,9 @@ fn read_into_buffer(
     drop((plain, view, buffer));
     if size > 0 {
         let size = size.into_obj(py)?;
-        deliver(slf, || slf.notify(py, &names.buffer_updated, &[&size]).map(drop))?;
+        slf.notify(py, &names.buffer_updated, &[&size])?;
     }
     Ok(stop)
-}
-
-/// A call of the protocol, whose answer is sent after it.
-fn deliver(slf: &Tls, call: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
-    slf.receiving.set(true);
-    let told = call();
-    slf.receiving.set(false);
-    // The caller pushes out what is queued.
-    slf.corked.set(false);
-    told
 }
 
 /// `eof_received()`, once. What it raises ends the connection; whether it wants to keep the connection does not matter.

@@ -104,8 +104,8 @@ pub(crate) struct Tls {
     pub(super) write_limits: Limits,
     /// Whether this transport will be flushed when the callback that runs now returns.
     pub(super) corked: Cell<bool>,
-    /// Whether that callback is this transport's own call of its protocol, after which it flushes itself.
-    pub(super) receiving: Cell<bool>,
+    /// Whether that callback is `connection_made()`, after which the handshake's end flushes.
+    pub(super) connecting: Cell<bool>,
     /// Whether the transport below asked for a pause.
     pub(super) lower_blocked: Cell<bool>,
 
@@ -221,7 +221,7 @@ impl Tls {
             queue: Queue::default(),
             write_limits: Limits::new(write::HIGH_WATER),
             corked: Cell::new(false),
-            receiving: Cell::new(false),
+            connecting: Cell::new(false),
             lower_blocked: Cell::new(false),
             read_limits: read::Limits::default(),
             reading_paused: Cell::new(false),

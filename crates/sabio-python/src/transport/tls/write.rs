@@ -62,10 +62,7 @@ pub(super) fn push_out(slf: &Ref<Tls>, py: Python<'_>, forced: bool) -> PyResult
         return Ok(());
     };
     let mut passed_on = false;
-    while !slf.queue.is_empty()
-        && matches!(slf.state.get(), State::Wrapped | State::Flushing)
-        && (forced || !slf.lower_blocked.get())
-    {
+    while may_encrypt(slf, forced) {
         match encrypt(slf, py, &engine)? {
             Write::Wrote(count) => slf.queue.advance(py, count),
             Write::Blocked => break,
@@ -77,6 +74,28 @@ pub(super) fn push_out(slf: &Ref<Tls>, py: Python<'_>, forced: bool) -> PyResult
         slf.lower.send(py, &engine)?;
     }
     control_protocol(slf, py)
+}
+
+/// Encrypts what is queued and leaves it with the engine until the loop flushes this transport: answers are encrypted
+/// while their connection is in the caches, and sent one after the other.
+///
+/// # Errors
+/// Those of the engine.
+pub(super) fn encrypt_queued(slf: &Tls, py: Python<'_>, engine: &Engine) -> PyResult<()> {
+    while may_encrypt(slf, false) {
+        match encrypt(slf, py, engine)? {
+            Write::Wrote(count) => slf.queue.advance(py, count),
+            Write::Blocked => break,
+        }
+    }
+    Ok(())
+}
+
+/// Whether something is queued that may be encrypted now.
+fn may_encrypt(slf: &Tls, forced: bool) -> bool {
+    !slf.queue.is_empty()
+        && matches!(slf.state.get(), State::Wrapped | State::Flushing)
+        && (forced || !slf.lower_blocked.get())
 }
 
 /// Passes on what the engine has for the peer, unless the transport below holds too much.
@@ -202,7 +221,7 @@ fn settle(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
         return Ok(());
     };
     if can_wait(slf, &event_loop) {
-        if !slf.corked.replace(true) && !slf.receiving.get() {
+        if !slf.corked.replace(true) && !slf.connecting.get() {
             event_loop.cork(CorkedTransport::Tls(slf.clone()));
         }
         return Ok(());
