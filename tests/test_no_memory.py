@@ -13,7 +13,7 @@ from tests.support.process import output_of
 pytest.importorskip("_testcapi", reason="this interpreter comes without CPython's test helpers")
 
 #: More allocations than any of the operations makes.
-MOST = 400
+MOST = 150
 
 PROGRAM = """
 import faulthandler, gc, logging, os, sys, _testcapi
@@ -115,12 +115,30 @@ async def main(loop):
     assert await sabio.gather(body(), body()) == [7, 7]
 """
 
+GROUPS = """
+async def main(loop):
+    async with sabio.timeout(60), sabio.TaskGroup() as group:
+        group.create_task(sabio.sleep(0))
+        group.create_task(sabio.sleep(0.0001))
+"""
+
+LOCKS = """
+async def body(lock, queue):
+    async with lock:
+        await queue.put(await sabio.sleep(0, 7))
+        return await queue.get()
+
+async def main(loop):
+    lock, queue = sabio.Lock(), sabio.Queue(1)
+    assert await sabio.gather(body(lock, queue), body(lock, queue)) == [7, 7]
+"""
+
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "operation",
-    [CALLBACKS, TASKS, FUTURES, GATHER],
-    ids=["callbacks", "tasks", "futures", "gather"],
+    [CALLBACKS, TASKS, FUTURES, GATHER, GROUPS, LOCKS],
+    ids=["callbacks", "tasks", "futures", "gather", "groups", "locks"],
 )
 def test_any_allocation_may_fail_once(sabio, operation):
     program = PROGRAM.format(operation=operation, most=MOST)

@@ -86,8 +86,25 @@ fn resume(
     };
     match result {
         Ok(()) => Ok(()),
-        Err(raised) => failed(py, event_loop, &task, raised.into()),
+        Err(raised) => {
+            let task = Ref::clone(&task);
+            failed_inside(py, event_loop, steps, &task, raised.into())
+        }
     }
+}
+
+/// As [`failed`], for a step that has been entered: the handler of exceptions runs in the task's context, which can be
+/// entered once at a time.
+#[cold]
+fn failed_inside(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    steps: &mut Steps<'_>,
+    task: &Ref<Task>,
+    error: PyErr,
+) -> Outcome<()> {
+    leave(py, event_loop, steps)?;
+    failed(py, event_loop, task, error)
 }
 
 /// A step raised what is not the coroutine's own exception: as in asyncio, that concerns the loop, not the task.

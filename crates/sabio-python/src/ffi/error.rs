@@ -49,7 +49,10 @@ impl From<Raised> for PyErr {
     #[cold]
     fn from(raised: Raised) -> PyErr {
         raised.leave();
-        Python::attach(PyErr::fetch)
+        Python::attach(|py| {
+            // PyO3 goes on with a panic that one of its own functions has turned into an exception.
+            catch_unwind(|| PyErr::fetch(py)).unwrap_or_else(|payload| panic_error(&*payload))
+        })
     }
 }
 
@@ -93,9 +96,13 @@ pub(crate) fn is_cancelled_error(py: Python<'_>, error: &PyErr, class: &Obj) -> 
 /// The words in which PyO3 panics when CPython has given it no object.
 const NO_OBJECT: &str = "PyObject pointer is null";
 
-/// Whether a panic says that there was no memory for an object.
+/// Whether a panic says that there was no memory for an object. The words are a `String` where PyO3 has had the panic as
+/// an exception in between.
 fn is_lack_of_memory(payload: &(dyn Any + Send)) -> bool {
     payload.downcast_ref::<&str>() == Some(&NO_OBJECT)
+        || payload
+            .downcast_ref::<String>()
+            .is_some_and(|words| words == NO_OBJECT)
 }
 
 /// Has a lack of memory not printed as a panic; called once by the module.

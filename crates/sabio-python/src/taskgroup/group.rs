@@ -124,7 +124,6 @@ impl Group {
         if let Some(parent) = self.parent.get() {
             add_awaiter(py, task, Some(&parent))?;
         }
-        self.tasks(py)?.bind(py).cast::<PySet>()?.add(task.bind(py))?;
         let observer = match self.observer.get() {
             Some(observer) => observer,
             None => {
@@ -133,8 +132,15 @@ impl Group {
                 observer
             }
         };
+        let tasks = self.tasks(py)?;
+        let tasks = tasks.bind(py).cast::<PySet>()?;
+        tasks.add(task.bind(py))?;
         // Also for a task that has ended at once: its exception cancels the block later, not inside of this call.
-        observer::watch(py, task, &observer)?;
+        if let Err(error) = observer::watch(py, task, &observer) {
+            // The group would wait for ever for a child whose end it does not hear of.
+            tasks.discard(task.bind(py))?;
+            return Err(error);
+        }
         if self.aborting.get() && !outcome::is_done(py, task)? {
             any_task::cancel(py, task)?;
         }
@@ -207,11 +213,11 @@ impl Group {
             tasks.bind(py).cast::<PySet>()?.discard(task.bind(py))?;
         }
         let parent = self.parent.get();
-        if let Some(parent) = &parent {
-            discard_awaiter(py, task, Some(parent))?;
-        }
         if self.is_empty(py) {
             self.waiters.wake_all();
+        }
+        if let Some(parent) = &parent {
+            discard_awaiter(py, task, Some(parent))?;
         }
         let Some(error) = failure(py, task)? else {
             return Ok(());
