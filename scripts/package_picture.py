@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-ROW, BAR, LEFT, WIDTH, RIGHT = 26, 16, 190, 420, 330
+ROW, BAR, LEFT, WIDTH, RIGHT = 26, 16, 220, 400, 370
 LONGEST = 10_000
 SAME, EXPLAINED, DIFFERENT, TEXT = "#2f7f6f", "#d9a441", "#c0392b", "#333333"
 
