@@ -439,3 +439,11 @@ async def test_accepted_socket_takes_no_ssl_options_without_ssl():
             await loop.connect_accepted_socket(Recorder, sock, ssl_handshake_timeout=1)
         with pytest.raises(ValueError, match=r"ssl_shutdown_timeout is only meaningful with ssl"):
             await loop.connect_accepted_socket(Recorder, sock, ssl_shutdown_timeout=1)
+
+
+async def test_a_local_port_that_is_none_is_an_overflow():
+    loop = asyncio.get_running_loop()
+    with listener() as server, pytest.raises(OverflowError, match=r"port must be 0-65535"):
+        await loop.create_connection(
+            asyncio.Protocol, *server.getsockname(), local_addr=("127.0.0.1", 99_999)
+        )

@@ -455,3 +455,15 @@ async def test_any_object_may_be_asked_for_as_a_pipe_that_can_be_a_key():
     transport.close()
     await transport._wait()
     await turns(3)
+
+
+@pytest.mark.parametrize("number", [1 << 31, 1 << 70, "9", 9.0, None])
+async def test_what_is_no_signal_is_refused_as_by_kill(number):
+    transport, protocol = await run_program(*BLOCKED)
+    with pytest.raises((OSError, OverflowError, TypeError)) as expected:
+        os.kill(os.getpid(), number)
+    with pytest.raises(type(expected.value)) as raised:
+        transport.send_signal(number)
+    assert str(raised.value) == str(expected.value)
+    transport.close()
+    await protocol.ended

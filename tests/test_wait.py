@@ -119,6 +119,8 @@ async def test_what_is_refused(aio):
     with pytest.raises(TypeError):
         aio.wait([future], 1)
     coroutine.close()
+    with pytest.raises(ValueError, match=r"^Invalid return_when value: "):
+        await aio.wait([future], return_when="no text: \udc80")
 
 
 @everywhere

@@ -158,8 +158,7 @@ impl Waiting {
         let text = return_when
             .cast::<PyString>()
             .ok()
-            .map(|text| text.to_str())
-            .transpose()?;
+            .and_then(|text| text.to_str().ok());
         match text {
             Some("FIRST_COMPLETED") => Ok(Until::FirstCompleted),
             Some("FIRST_EXCEPTION") => Ok(Until::FirstException),

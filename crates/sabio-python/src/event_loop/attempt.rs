@@ -203,8 +203,11 @@ fn family_text(family: i32) -> String {
     .unwrap_or_else(|_| family.to_string())
 }
 
-/// The error of a bind, with the address in its message.
+/// The error of a bind, with the address in its message; as it is when it is none of the system, of an impossible port.
 pub(super) fn bind_error(py: Python<'_>, address: &Obj, error: &PyErr) -> PyErr {
+    if !error.is_instance_of::<PyOSError>(py) {
+        return error.clone_ref(py);
+    }
     let reworded = || -> PyResult<PyErr> {
         let value = error.value(py);
         let errno = value.getattr("errno")?;

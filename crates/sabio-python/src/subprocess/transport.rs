@@ -379,7 +379,16 @@ fn all_pipes(slf: &Ref<ProcessTransport>) -> impl Iterator<Item = (usize, Option
 }
 
 fn send_signal(slf: &Ref<ProcessTransport>, signal: &Bound<'_, PyAny>) -> PyResult<()> {
-    slf.send_signal(signal.py(), signal.extract()?)
+    let py = signal.py();
+    match signal.extract::<i32>() {
+        Ok(number) => slf.send_signal(py, number),
+        // No signal has such a number, but for the process that there is no more it does not matter.
+        Err(_) if slf.popen.is_none() || slf.returncode().is_some() => slf.send_signal(py, 0),
+        Err(_) => {
+            let killed = py.import("os")?.call_method1("kill", (slf.pid.get(), signal));
+            killed.map(drop)
+        }
+    }
 }
 
 fn wait(slf: &Ref<ProcessTransport>, py: Python<'_>) -> PyResult<Obj> {
