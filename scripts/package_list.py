@@ -25,6 +25,17 @@ WITH_SENTINEL = (
     "sentinel_commands_with_strict_redis_client",
     "himport_prepare_set_survives_reconnect",
 )
+DISTRIBUTED_CONFTEST = """\
+import asyncio
+
+policy = asyncio.get_event_loop_policy()
+from distributed.utils_test import *
+
+
+def pytest_runtest_setup():
+    # distributed has put one of its own there, and pytest-asyncio takes it away after each test.
+    asyncio.set_event_loop_policy(policy)
+"""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,8 @@ class Package:
     #: What its tests need besides pytest, as requirements; the package itself is meant, with extras or without.
     needs: tuple[str, ...] = ()
     extras: str = ""
+    #: The version of CPython that it is run on, whatever is asked for: what is some years old knows no newer one.
+    python: str = ""
     #: What pytest is given, relative to the unpacked sdist.
     tests: tuple[str, ...] = ("tests",)
     #: Folders of the sdist that get another name: tests that lie inside of the package.
@@ -203,6 +216,23 @@ PACKAGES = (
         source=("aiosqlite",),
         tests=("suite",),
         options=("-o", "python_files=*.py"),
+    ),
+    # Dask's scheduler and workers. This is the last version whose sdist has tests.
+    Package(
+        "distributed",
+        (
+            *("distributed==2021.6.2", "dask==2021.6.2", "tornado<6.2", "setuptools<81"),
+            *("pytest<8", "pytest-asyncio<0.16", "cryptography"),
+        ),
+        python="3.11",
+        moved={"distributed/comm/tests": "comm", "distributed/tests": "core"},
+        source=("distributed",),
+        tests=(
+            "comm/test_comms.py",
+            *(f"core/test_{name}.py" for name in ("batched", "core", "locks", "utils_comm")),
+        ),
+        options=("--import-mode=importlib",),
+        conftest=DISTRIBUTED_CONFTEST,
     ),
     Package(
         "asyncpg",

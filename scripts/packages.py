@@ -70,7 +70,7 @@ def run_package(package: Package, options: argparse.Namespace, pause: float) -> 
     With the option `world` it does the portions of that world only, and there is always more to do.
     """
     python, profile, limit = options.python, options.profile, options.limit
-    environment = Environment(choose(python), profile, f"package-{package.name}")
+    environment = Environment(choose(package.python or python), profile, f"package-{package.name}")
     wanted = package_source.version(package)
     try:
         environment.prepare(f"packages/{package.name}")
@@ -121,7 +121,7 @@ def repeated(package: Package, portions: Portions) -> Callable[[str, str], Seque
 
 def pin(package: Package, python: str | None) -> None:
     """Writes the file that pins the newest versions of a package and of what its tests need."""
-    environment = Environment(choose(python), purpose="pins")
+    environment = Environment(choose(package.python or python), purpose="pins")
     environment.prepare(build=False)
     wanted = dict.fromkeys([package.requirement, *TOOLS, *package.needs])
     command: list[str | Path] = [environment.python, "-m", "pip", "install", "--quiet", "--dry-run"]
