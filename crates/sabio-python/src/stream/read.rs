@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use sabio_sync::separator::{Progress, Search, Separators};
 
+use super::buffer::Bytes;
 use super::errors::{incomplete, no_bytes, overrun};
 use super::reader::Reader;
 use crate::ffi::Obj;
@@ -103,7 +104,7 @@ async fn until(reader: &Reader, separators: &Separators) -> PyResult<Until> {
         let found = Python::attach(|py| {
             let limit = reader.limit.get();
             let progress = reader.with_buffer(py, |buffer| {
-                search.advance(buffer.as_slice(py), separators, limit)
+                search.advance(buffer.as_slice(Bytes(py)), separators, limit)
             })?;
             Ok(match progress {
                 Progress::Found(size) => Some(Until::Message(reader.take(py, size)?)),
@@ -163,8 +164,8 @@ pub(super) fn line_too_long(reader: &Reader, py: Python<'_>, overrun: PyErr, con
 /// Drops a line that is too long: it alone if its end is there, otherwise everything.
 fn skip_line(reader: &Reader, py: Python<'_>, consumed: usize) -> PyResult<()> {
     reader.with_buffer(py, |buffer| {
-        if buffer.as_slice(py).get(consumed) == Some(&b'\n') {
-            buffer.consume(py, consumed + 1);
+        if buffer.as_slice(Bytes(py)).get(consumed) == Some(&b'\n') {
+            buffer.consume(Bytes(py), consumed + 1);
         } else {
             buffer.clear();
         }

@@ -9,9 +9,9 @@ use pyo3::exceptions::{PyAssertionError, PyNotImplementedError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Bytes};
 use super::wait::{Waiter, Woken};
-use crate::ffi::{Obj, ObjCell, Ref, Visit, call_method, raising};
+use crate::ffi::{Obj, ObjCell, Outcome, Ref, Visit, call_method, raising};
 use crate::names::names;
 use crate::transport::{self, Stream};
 
@@ -59,15 +59,15 @@ impl Reader {
         let bound = array.bind(py).cast::<PyByteArray>()?;
         let before = bound.to_vec();
         let mut buffer = Buffer::default();
-        buffer.extend(py, &before)?;
+        buffer.extend(Bytes(py), &before)?;
         let result = body(&mut buffer);
         // One reference is the slot's, one is ours.
         if array.refcount() == 2 {
             self.exposed.set(None);
             *self.buffer.borrow_mut() = buffer;
-        } else if buffer.as_slice(py) != before {
+        } else if buffer.as_slice(Bytes(py)) != before {
             bound.call_method0("clear")?;
-            bound.call_method1("extend", (PyBytes::new(py, buffer.as_slice(py)),))?;
+            bound.call_method1("extend", (PyBytes::new(py, buffer.as_slice(Bytes(py))),))?;
         }
         Ok(result)
     }
@@ -78,7 +78,7 @@ impl Reader {
             return array;
         }
         let mut buffer = self.buffer.borrow_mut();
-        let array = Obj::from(PyByteArray::new(py, buffer.as_slice(py)));
+        let array = Obj::from(PyByteArray::new(py, buffer.as_slice(Bytes(py))));
         buffer.clear();
         self.exposed.set(Some(array.clone()));
         array
@@ -87,7 +87,7 @@ impl Reader {
     /// How much is unread, in bytes.
     #[inline]
     pub(super) fn len(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with_buffer(py, |buffer| buffer.len(py))
+        self.with_buffer(py, |buffer| buffer.len(Bytes(py)))
     }
 
     /// Raises what `set_exception()` has set.
@@ -102,14 +102,14 @@ impl Reader {
     /// Takes up to `count` bytes out; lets the transport go on if few enough are left.
     #[inline]
     pub(super) fn take(&self, py: Python<'_>, count: usize) -> PyResult<Obj> {
-        let taken = self.with_buffer(py, |buffer| buffer.take(py, count))??;
+        let taken = self.with_buffer(py, |buffer| buffer.take(Bytes(py), count))??;
         self.maybe_resume(py)?;
         Ok(taken)
     }
 
     /// Takes everything out, at the end of the stream.
     pub(crate) fn take_all(&self, py: Python<'_>) -> PyResult<Obj> {
-        self.with_buffer(py, |buffer| buffer.take(py, usize::MAX))?
+        Ok(self.with_buffer(py, |buffer| buffer.take(Bytes(py), usize::MAX))??)
     }
 
     /// Lets a paused transport go on when no more is unread than the limit.
@@ -179,13 +179,14 @@ impl Reader {
     /// [`Reader::can_receive`].
     #[inline]
     pub(crate) fn push(&self, message: &Bound<'_, PyBytes>) {
-        self.buffer.borrow_mut().hold(message);
+        let py = message.py();
+        self.buffer.borrow_mut().hold(Bytes(py), Obj::from(message));
     }
 
     /// As [`Reader::push`], with a copy. MemoryError.
     #[inline]
-    pub(crate) fn append(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
-        self.buffer.borrow_mut().append(py, data)
+    pub(crate) fn append(&self, py: Python<'_>, data: &[u8]) -> Outcome<()> {
+        self.buffer.borrow_mut().append(Bytes(py), data)
     }
 
     /// Whether everything was read. Only where [`Reader::can_receive`].

@@ -7,6 +7,7 @@ use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString, PyTuple, PyType};
 
+use super::buffer::Bytes;
 use super::parameters::{self, event_loop, source_traceback};
 use super::reader::{DEFAULT_LIMIT, Reader};
 use super::{is_exactly, public_class, reading};
@@ -76,20 +77,27 @@ impl StreamReader {
             if message.as_bytes().is_empty() {
                 return Ok(());
             }
-            reader.with_buffer(py, |buffer| buffer.push(message))??;
+            reader.with_buffer(py, |buffer| {
+                if buffer.is_empty() {
+                    buffer.hold(Bytes(py), Obj::from(message));
+                    Ok(())
+                } else {
+                    buffer.extend(Bytes(py), message.as_bytes())
+                }
+            })??;
             return reader.received(py);
         }
         if !data.is_truthy()? {
             return Ok(());
         }
         match ReadBuffer::new(data) {
-            Ok(bytes) => reader.with_buffer(py, |buffer| buffer.extend(py, bytes.as_slice()))??,
+            Ok(bytes) => reader.with_buffer(py, |buffer| buffer.extend(Bytes(py), bytes.as_slice()))??,
             Err(_) => {
                 // Whatever else a bytearray can be extended by, with its errors.
                 let array = py.get_type::<PyByteArray>().call0()?;
                 array.call_method1("extend", (data,))?;
                 let bytes = ReadBuffer::new(&array)?;
-                reader.with_buffer(py, |buffer| buffer.extend(py, bytes.as_slice()))??;
+                reader.with_buffer(py, |buffer| buffer.extend(Bytes(py), bytes.as_slice()))??;
             }
         }
         reader.received(py)
@@ -256,8 +264,9 @@ fn define_attributes(table: &mut MethodTable<StreamReader>) {
                 let py = value.py();
                 slf.reader.with_buffer(py, |buffer| {
                     buffer.clear();
-                    buffer.extend(py, &bytes)
-                })?
+                    buffer.extend(Bytes(py), &bytes)
+                })??;
+                Ok(())
             },
         )
         .attribute(

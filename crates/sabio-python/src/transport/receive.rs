@@ -129,7 +129,8 @@ pub(super) fn receive_for_reader<C: Channel>(
     match descriptor.borrow().and_then(|fd| C::receive(fd, memory)) {
         // Neither making bytes nor copying them runs Python code, so the borrow may last.
         Ok(size) => {
-            reader.append(py, &scratch[..size]).map_err(NoMemory::ToKeep)?;
+            let kept = reader.append(py, &scratch[..size]);
+            kept.map_err(|raised| NoMemory::ToKeep(raised.into()))?;
             Ok(Ok(size))
         }
         Err(error) => Ok(Err(error)),
