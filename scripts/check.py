@@ -40,6 +40,8 @@ FEW = 5
 CLIPPY = "cargo clippy"
 TEST = "cargo test"
 MYPY = "mypy --strict"
+#: They lie outside of the workspace; `make nightly` builds and runs them.
+FUZZ = ("--manifest-path", "fuzz/Cargo.toml")
 
 
 def rust_checks(interpreter: Interpreter) -> list[Check]:
@@ -63,6 +65,7 @@ def rust_checks(interpreter: Interpreter) -> list[Check]:
     layers = (sys.executable, "scripts/layers.py")
     return [
         Check("cargo fmt", ("cargo", "fmt", "--all", "--check"), LIMIT, env),
+        Check("cargo fmt: fuzz targets", ("cargo", "fmt", *FUZZ, "--check"), LIMIT, env),
         Check("the crates below the binding know no Python", layers, LIMIT, env),
         Check(CLIPPY, (*clippy, "--", "-D", "warnings"), LIMIT, env),
         # Both lock the target directory: side by side, one would only wait for the other.
