@@ -5,7 +5,7 @@ PYTHON ?= python3
 ENVIRONMENT = $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster hosts test soak bench packages pythons wheels fmt clean
+.PHONY: help run cluster hosts test soak nightly bench packages pythons wheels fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: ## build and check everything, on every interpreter at hand
 soak: ## keep 11,000 connections busy and idle for long: memory must stay flat (ARGS="--seconds 60")
 	@$(ENVIRONMENT) -- scripts/soak.py $(ARGS)
 
+nightly: ## sanitizer, Miri and fuzz targets (ARGS="--only fuzz --minutes 10")
+	@$(PYTHON) scripts/nightly.py $(ARGS)
+
 bench: ## measure sabio beside the other loops (ARGS=--quick)
 	@$(ENVIRONMENT) --python best --purpose bench --with bench -- benches/run.py $(ARGS)
 
@@ -39,6 +42,7 @@ wheels: ## wheels and an sdist in dist/, checked and tried (ARGS=--test)
 
 fmt: ## format the Rust and the Python code
 	@cargo fmt --all
+	@cargo fmt --manifest-path fuzz/Cargo.toml
 	@$(ENVIRONMENT) --no-build --with lint -- -m ruff check --fix-only --quiet .
 	@$(ENVIRONMENT) --no-build --with lint -- -m ruff format .
 

@@ -5,12 +5,13 @@
 There is one environment per version of Python and cargo profile, `.venv/3.11` (release) or `.venv/3.11-dev`, and
 where pinned tools would get into each other's way one per purpose, `.venv/3.14-bench`. Each version and profile has
 a target directory of its own, so that going from one to the other builds nothing again. Work whose inputs have not
-changed since it was last done is skipped.
+changed since it was last done is skipped. What is built for a sanitizer is made with flags that the compiler takes
+from nightly versions only, or from one that is told to be the standard library's own (`RUSTC_BOOTSTRAP`).
 
 Invariant: `installed.json` in an environment records a step only after that step has succeeded. So an interrupted run
 repeats the step that it was in.
 
-Called by the Makefile and by `check.py`.
+Called by the Makefile, `check.py` and `nightly.py`.
 """
 
 from __future__ import annotations
@@ -46,6 +47,12 @@ SOURCES = (
 )
 
 
+#: What a build for a sanitizer needs, over and above its flags.
+BOOTSTRAP = {"RUSTC_BOOTSTRAP": "1"}
+#: The cargo profile of such a build.
+SANITIZED = "sanitized"
+
+
 def stop(message: str) -> NoReturn:
     """Ends the program with a message and exit code 1."""
     sys.exit(f"sabio: {message}")
@@ -54,6 +61,17 @@ def stop(message: str) -> NoReturn:
 def target_directory() -> Path:
     """Cargo's target directory: the user's own choice or `target/`."""
     return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").absolute()
+
+
+def host() -> str:
+    """The compiler's name for this machine, as in x86_64-unknown-linux-gnu."""
+    version = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout
+    return next(line.removeprefix("host: ") for line in version.splitlines() if line.startswith("host: "))
+
+
+def sanitizer_flags(sanitizer: str) -> str:
+    """`RUSTFLAGS` for a sanitizer, as in address. Nothing is recycled then: see `ffi/spare.rs`."""
+    return f"-Zsanitizer={sanitizer} --cfg sanitized -Cforce-frame-pointers=yes"
 
 
 def require_tools() -> None:
@@ -72,11 +90,18 @@ class Environment:
     profile: str = "release"
     # Sets an environment apart whose tools must not mix with the others'.
     purpose: str = ""
+    # The sanitizer that it is built for, with the profile `sanitized`.
+    sanitizer: str = ""
 
     @property
     def build_name(self) -> str:
         """Names what is built: all environments of this version and profile share it."""
         return self.interpreter.version + ("" if self.profile == "release" else f"-{self.profile}")
+
+    @property
+    def flags(self) -> str:
+        """`RUSTFLAGS` of the build; empty for those that cargo has from elsewhere."""
+        return sanitizer_flags(self.sanitizer) if self.sanitizer else ""
 
     @property
     def name(self) -> str:
@@ -150,7 +175,7 @@ class Environment:
 
     def _build(self) -> None:
         record = self._record()
-        digest = _digest(sorted({file for pattern in SOURCES for file in ROOT.glob(pattern)}))
+        digest = _digest(sorted({file for pattern in SOURCES for file in ROOT.glob(pattern)})) + self.flags
         if record.get("sabio") == digest:
             return
         target = target_directory() / "python" / self.build_name
@@ -177,6 +202,10 @@ class Environment:
         # The wheel never leaves this machine, so it need not run on older ones.
         command += ["--auditwheel", "skip", "--compatibility", "linux", "--out", wheels]
         environment = interpreters.clean_environment() | {"CARGO_TARGET_DIR": str(target)}
+        if self.flags:
+            # With a target named, the flags are for what runs there, and not for build scripts and macros.
+            command += ["--target", host()]
+            environment |= {"RUSTFLAGS": self.flags} | BOOTSTRAP
         if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
             stop(f"the build for CPython {self.interpreter.version} failed")
         (wheel,) = wheels.glob("*.whl")
@@ -229,6 +258,7 @@ def main() -> None:
         "--python", metavar="VERSION", help="3.11 to 3.15, or best (default: the running one)"
     )
     parser.add_argument("--profile", default="release", help="cargo profile of the build (default: release)")
+    parser.add_argument("--sanitizer", default="", help="address, for instance, with --profile sanitized")
     parser.add_argument("--purpose", default="", help="name of an environment beside the usual one")
     parser.add_argument(
         "--with", dest="requirements", action="append", default=[], help="a file of requirements/"
@@ -238,7 +268,7 @@ def main() -> None:
         "arguments", nargs="*", metavar="ARGUMENT", help="for the environment's Python, after --"
     )
     options = parser.parse_args()
-    environment = Environment(choose(options.python), options.profile, options.purpose)
+    environment = Environment(choose(options.python), options.profile, options.purpose, options.sanitizer)
     environment.prepare(*options.requirements, build=not options.no_build)
     if options.arguments:
         os.chdir(ROOT)

@@ -2,7 +2,8 @@
 //!
 //! For classes whose instances come and go in tight loops: it spares freeing and making them. An instance is given out
 //! again only when nobody else holds it, not even weakly, so that nobody can tell it from a new one; one that is dropped
-//! before it has ended is freed as ever, with its finalizer.
+//! before it has ended is freed as ever, with its finalizer. With `--cfg sanitized` none is kept, as in
+//! [`Spare`](super::spare::Spare).
 
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
@@ -36,7 +37,7 @@ impl<T: Class, const N: usize> Kept<T, N> {
     #[inline]
     pub(crate) fn keep(&self, ended: &Ref<T>) {
         let count = self.count.get();
-        if count < N && !is_watched(ended.as_obj()) {
+        if count < N && !cfg!(sanitized) && !is_watched(ended.as_obj()) {
             let kept = ended.as_obj().clone().into_ptr();
             // SAFETY: under the GIL nobody else touches the array; it owns a reference to each of the first `count`. What
             // is kept refers to nothing, so that the collector need not know it: what is frozen meanwhile

@@ -1,4 +1,6 @@
 //! Memory of freed instances, kept for new ones of the same class.
+//!
+//! With `--cfg sanitized` none is kept: a sanitizer knows only of memory that was really freed.
 
 use std::cell::{Cell, UnsafeCell};
 
@@ -38,7 +40,7 @@ impl Spare {
     #[inline]
     pub(super) fn push(&self, block: *mut py_ffi::PyObject) -> bool {
         let count = self.count.get();
-        if count == SPARE_BLOCKS {
+        if count == SPARE_BLOCKS || cfg!(sanitized) {
             return false;
         }
         // SAFETY: under the GIL nobody else touches the array.
