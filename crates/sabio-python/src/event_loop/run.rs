@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
+use pyo3::exceptions::{PyMemoryError, PyResourceWarning, PyRuntimeError};
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use sabio_reactor::{Due, Events, Fired, Nanos};
@@ -324,7 +324,13 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     slf.contexts.clear();
     slf.stopping.set(false);
     slf.thread.set(None);
-    let unset = guard(|| events.call_method1(set_running_loop, (py.None(),)).map(drop));
+    let unset = || guard(|| events.call_method1(set_running_loop, (py.None(),)).map(drop));
+    // Before 3.14 the interpreter makes an object also to forget the loop. Without room for it no loop could run in this
+    // thread any more, and what the failed attempt has let go of is room.
+    let unset = match unset() {
+        Err(error) if error.is_instance_of::<PyMemoryError>(py) => unset(),
+        unset => unset,
+    };
     let untracked = guard(|| debug::track_coroutine_origins(py, false));
     let restored = guard(|| asyncgens::restore_hooks(py, hooks));
     let finished = guard(|| {
