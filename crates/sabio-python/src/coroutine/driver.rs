@@ -90,27 +90,46 @@ impl Stander {
     }
 }
 
-/// Polls from a place in a line under the task of ours that is being stepped; `None` if there is none. `take` takes the
-/// waker that is in the line.
+/// Who polls from a place in a line now.
+pub(super) enum Standing<R> {
+    /// The task of ours that is being stepped, as ever: this came of it.
+    Same(R),
+    /// A task of ours, after somebody else.
+    Changed(Ref<Task>),
+    /// No task of ours.
+    Foreign,
+}
+
+/// Polls under the task of ours that is being stepped, if nobody else has polled before.
+// The one use of `poll`, so that it is laid out in place; what is seldom is left to the caller.
 #[inline(always)]
-pub(super) fn stand_native(
-    stander: &Cell<Stander>,
-    mut poll: impl FnMut(&Waker) -> Poll<Outcome<Obj>>,
-    take: impl FnOnce() -> Option<Waker>,
-) -> Option<Poll<Outcome<Obj>>> {
+pub(super) fn stand<R>(stander: &Cell<Stander>, poll: impl FnOnce(&Waker) -> R) -> Standing<R> {
     task::with_current(|task| {
-        let task = task?;
+        let Some(task) = task else {
+            return Standing::Foreign;
+        };
         let now = Stander::of(task);
         let before = stander.replace(now);
         if before != now && before != Stander::NOBODY {
-            let newcomer = local_waker(task, Waker::clone);
-            return Some(stand_with_others(stander, newcomer, &mut poll, take()));
+            return Standing::Changed(task.clone());
         }
-        Some(local_waker(task, poll))
+        Standing::Same(local_waker(task, poll))
     })
 }
 
-/// As [`stand_native`], under a task that is not ours (or no task at all, by hand). RuntimeError if no loop runs.
+/// Polls under a task of ours, after somebody else. `take` takes the waker that is in the line.
+#[cold]
+#[inline(never)]
+pub(super) fn stand_after(
+    stander: &Cell<Stander>,
+    task: &Ref<Task>,
+    poll: &mut dyn FnMut(&Waker) -> Poll<Outcome<Obj>>,
+    take: &dyn Fn() -> Option<Waker>,
+) -> Poll<Outcome<Obj>> {
+    stand_with_others(stander, local_waker(task, Waker::clone), poll, take())
+}
+
+/// Polls from a place in a line under a task that is not ours (or no task at all, by hand). RuntimeError if no loop runs.
 pub(super) fn stand_foreign(
     stander: &Cell<Stander>,
     py: Python<'_>,

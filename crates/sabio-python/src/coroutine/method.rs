@@ -12,6 +12,7 @@ use super::{Coroutine, Life, Resuming, Stander, driver, poll, reused};
 use crate::begun::{Begin, Begun, Wait};
 use crate::ffi::{Kept, Obj, ObjCell, Outcome, Ref, Sent};
 use crate::parked::park_marker;
+use crate::task::Task;
 
 /// Ended coroutines of methods that needed no future: they hold nothing.
 static KEPT: Kept<Coroutine, 32> = Kept::new();
@@ -107,18 +108,38 @@ pub(super) fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -
     let Some(standing) = Standing::start(slf) else {
         return Err(reused().into());
     };
-    let polled = driver::stand_native(
-        &slf.stander,
-        |waker| standing.poll(py, wait, waker),
-        || standing.take_waker(py, wait),
-    );
-    match polled {
-        Some(Poll::Pending) => {
+    match driver::stand(&slf.stander, |waker| standing.poll(py, wait, waker)) {
+        driver::Standing::Same(Poll::Pending) => {
             standing.suspend();
             Ok(Sent::Next(park_marker(py)?))
         }
-        Some(Poll::Ready(result)) => standing.end(result),
-        None => stand_foreign(standing, py, wait),
+        driver::Standing::Same(Poll::Ready(result)) => standing.end(result),
+        driver::Standing::Changed(task) => stand_after(standing, py, wait, &task),
+        driver::Standing::Foreign => stand_foreign(standing, py, wait),
+    }
+}
+
+/// As [`stand`], after somebody else has.
+#[cold]
+#[inline(never)]
+fn stand_after(
+    standing: Standing<'_>,
+    py: Python<'_>,
+    wait: &'static Wait,
+    task: &Ref<Task>,
+) -> Outcome<Sent> {
+    let polled = driver::stand_after(
+        &standing.coroutine.stander,
+        task,
+        &mut |waker| standing.poll(py, wait, waker),
+        &|| standing.take_waker(py, wait),
+    );
+    match polled {
+        Poll::Ready(result) => standing.end(result),
+        Poll::Pending => {
+            standing.suspend();
+            Ok(Sent::Next(park_marker(py)?))
+        }
     }
 }
 
