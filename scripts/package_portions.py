@@ -17,8 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import package_source
 from package_list import Package
-from package_source import checks
 from package_suite import PAUSED, PLUGINS, WORLDS, Run, Suite
 
 
@@ -31,7 +31,9 @@ def identity(package: Package, on: Mapping[str, str]) -> str:
     entry = asdict(package)
     # What is said of differences changes none of them.
     del entry["explained"]
-    files = [*sorted(PLUGINS.glob("*.py")), *([checks(package)] if package.checks else [])]
+    files = [*sorted(PLUGINS.glob("*.py")), Path(package_source.__file__)]
+    if package.checks:
+        files.append(package_source.checks(package))
     digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
     return json.dumps([entry, dict(on), digest], sort_keys=True)
 
@@ -51,20 +53,20 @@ class Portions:
 
     def run(self, world: str, limit: float) -> Run:
         """The whole run of a world, each portion for at most `limit` seconds. Raises Paused if there is more to do."""
-        suite, kept = self._suites[world], self._kept(world)
-        if kept is None:
-            suite.forget(world)
-        elif "ended" in kept:
+        suite, ended = self._suites[world], (self._kept(world) or {}).get("ended")
+        if ended not in (None, PAUSED):
             run = suite.recorded(world)
-            run.unfinished = kept["ended"]
+            run.unfinished = ended
             return run
         self._check()
-        # From now on the record is of this run.
-        self._keep(world, {})
+        if ended is None:
+            suite.forget(world)
+        # Not before the end is there something to go on from: a portion that is interrupted leaves a test half done.
+        self._file(world).unlink(missing_ok=True)
         run = suite.run(world, limit, pause=self._pause)
+        self._keep(world, {"ended": run.unfinished})
         if run.unfinished == PAUSED:
             raise Paused
-        self._keep(world, {"ended": run.unfinished})
         return run
 
     def alone(self, world: str, test: str, limit: float, times: int, otherwise: str) -> Sequence[str]:

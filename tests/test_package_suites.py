@@ -199,6 +199,23 @@ def test_portions_make_one_run(packages, divided):
         portion(pause=-1).alone("asyncio", names[1], 20, 2, "not run")
 
 
+def test_portion_that_is_interrupted_is_not_gone_on_from(packages, divided, monkeypatch):
+    suite, names, portion = divided
+
+    def interrupt(process, until):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packages.suite, "_ends", interrupt)
+        first = portion(pause=60)
+        with pytest.raises(KeyboardInterrupt):
+            first.run("asyncio", 20)
+    with (suite.output / "asyncio.record").open("a") as record:
+        record.write(json.dumps({"start": names[1]}) + "\n")
+    run = portion(pause=60).run("asyncio", 20)
+    assert run.outcomes == dict.fromkeys(names, "passed")
+
+
 @pytest.mark.usefixtures("sabio")
 def test_worlds_can_be_run_beside_each_other(divided):
     _, names, portion = divided
