@@ -1,6 +1,7 @@
 """One coroutine in the hands of two tasks, in every world: both hear of it, and nobody waits for ever."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -11,6 +12,11 @@ __all__ = ["run"]
 
 AWAITED = "coroutine is being awaited already"
 REUSED = "cannot reuse already awaited coroutine"
+
+
+def awaits_in_place(world):
+    """Whether `wait_for` makes no task of a coroutine."""
+    return world.is_ours or sys.version_info >= (3, 12)
 
 
 class Waiting:
@@ -102,14 +108,17 @@ async def test_awaiting_what_a_task_waits_in_is_an_error(world, kind):
     await turns(1)
     with pytest.raises(RuntimeError, match=f"^{AWAITED}$"):
         await wait()
-    with pytest.raises(RuntimeError, match=f"^{AWAITED}$"):
-        await world.wait_for(waiting.coroutine, 60)
+    if awaits_in_place(world):
+        with pytest.raises(RuntimeError, match=f"^{AWAITED}$"):
+            await world.wait_for(waiting.coroutine, 60)
     waiting.end()
     assert await waiting.first == waiting.result
 
 
 @pytest.mark.parametrize("timeout", [None, 60])
 async def test_wait_for_does_not_join_in_a_coroutine_that_a_task_waits_in(world, timeout):
+    if not awaits_in_place(world):
+        pytest.skip("asyncio's wait_for makes a task before 3.12")
     event = world.Event()
 
     async def wait():
@@ -127,6 +136,8 @@ async def test_wait_for_does_not_join_in_a_coroutine_that_a_task_waits_in(world,
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_when_the_first_task_is_cancelled_the_second_hears_of_it(world, kind):
+    if kind == "wait_for" and not awaits_in_place(world):
+        pytest.skip("asyncio's wait_for waits for a task of its own before 3.12")
     waiting = Waiting(kind, world)
     await turns(1)
     second = asyncio.get_running_loop().create_task(waiting.coroutine)
@@ -140,6 +151,8 @@ async def test_when_the_first_task_is_cancelled_the_second_hears_of_it(world, ki
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_when_the_second_task_is_cancelled_both_end(world, kind):
+    if kind == "wait_for" and not awaits_in_place(world):
+        pytest.skip("asyncio's wait_for waits for a task of its own before 3.12")
     waiting = Waiting(kind, world)
     await turns(1)
     second = asyncio.get_running_loop().create_task(waiting.coroutine)
