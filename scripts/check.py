@@ -1,6 +1,6 @@
 """Runs every check of the project (`make test`) and says what it could not run.
 
-Two checks run at a time; the order is from what others wait for to what nothing waits for. All checks are run even
+Three checks run at a time; the order is from what others wait for to what nothing waits for. All checks are run even
 if one fails, except that nothing is tested on an interpreter for which the build failed. Tests that measure how late
 something happens (marker `alone`) run at the end, with nothing beside them, and then what failed beside another check
 and may do better alone (`jobs.py`). What the Python suite on the default interpreter with the release build prints is
@@ -8,10 +8,10 @@ kept for the end: its closing line is the last one of a good run. Exits with 1 i
 
 Which interpreter gets what: the default one everything, with the release build and once more with a build that
 checks arithmetic and assertions; the oldest and the newest the whole suite; those between them the suite without the
-stress tests and the conformance tests of the modules that matter most. The conformance tests of what
-`sabio.install()` replaces, with it installed, are run in full on the default and on the newest one; the others get the
-modules of them that matter most. All but the default one use the cargo profile `quick`, which optimises but does not
-spend minutes on linking.
+stress tests and the conformance tests of the modules that matter most. Tests of the project's own scripts, for which
+the build makes no difference, run once. The conformance tests of what `sabio.install()` replaces, with it installed,
+are run in full on the default and on the newest one; the others get the modules of them that matter most. All but the
+default one use the cargo profile `quick`, which optimises but does not spend minutes on linking.
 """
 
 from __future__ import annotations
@@ -130,6 +130,11 @@ def pytest(environment: Environment, which: str, *options: str) -> Check:
 ON_SABIO_ALONE = ("--loops", "sabio")
 
 
+#: What asks nothing of sabio, but of the scripts around it.
+OF_THE_SCRIPTS = ("test_hosts", "test_jobs", "test_package_suites", "test_wheels")
+WITHOUT_SCRIPTS = tuple(f"--ignore=tests/{name}.py" for name in OF_THE_SCRIPTS)
+
+
 def suite(environment: Environment, *options: str) -> Check:
     """All of the suite that can share the machine with another check."""
     return pytest(environment, "", "-m", "not alone", *options)
@@ -168,7 +173,7 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
     builds = [build(release, ["run", "cluster", "test", "lint"]), build(checked, ["run", "test"])]
     tests: list[list[Check]] = [
         [*python_checks(release), *conformance(release), *conformance_installed(release)],
-        [suite(checked, *ON_SABIO_ALONE), replace(suite(release), last=True)],
+        [suite(checked, *ON_SABIO_ALONE, *WITHOUT_SCRIPTS), replace(suite(release), last=True)],
     ]
     alone = [lateness(checked), lateness(release)]
     for version, interpreter in found.items():
@@ -177,10 +182,10 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
         environment = Environment(interpreter, "quick")
         builds.append(build(environment, ["run", "test"]))
         if version in (oldest, newest):
-            tests.append([suite(environment), *conformance(environment)])
+            tests.append([suite(environment, *WITHOUT_SCRIPTS), *conformance(environment)])
             alone.append(lateness(environment))
         else:
-            shorter = suite_without_stress(environment, *ON_SABIO_ALONE)
+            shorter = suite_without_stress(environment, *ON_SABIO_ALONE, *WITHOUT_SCRIPTS)
             tests.append([shorter, *conformance(environment, "--quick")])
         tests[-1] += conformance_installed(environment, *(() if version == newest else ("--quick",)))
     # A build uses both cores for most of its time, so the builds are spread out: each runs while that is tested

@@ -1,6 +1,6 @@
-"""Runs commands two at a time, each with a limit in time, and keeps how each went.
+"""Runs commands three at a time, each with a limit in time, and keeps how each went.
 
-Most checks wait for something most of the time, a test for its timers or a linker for its last thread, so two at a
+Most checks wait for something half of the time, a test for its timers or a linker for its last thread, so three at a
 time use a machine of two cores far better than one after the other. What a check prints is collected and printed in
 one piece when it ends.
 
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import IO
 
 LINE = "=" * 100
-AT_ONCE = 2
+AT_ONCE = 3
 POLL_SECONDS = 0.05
 #: How often on end a second chance must pass.
 CHANCES = 3

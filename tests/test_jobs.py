@@ -43,7 +43,7 @@ def test_output_of_each_check_stays_in_one_piece(runner, make, capfd):
     assert not runner.failed
 
 
-def test_two_run_at_a_time_and_no_more(runner, make, tmp_path, capfd):
+def test_so_many_run_at_a_time_and_no_more(runner, make, tmp_path, capfd):
     code = f"""
 import os, time
 from pathlib import Path
@@ -54,7 +54,7 @@ print("beside each other:", len(os.listdir(mine.parent)))
 time.sleep(0.5)
 mine.unlink()
 """
-    runner.run([make(name, code) for name in ("first", "second", "third")])
+    runner.run([make(name, code) for name in ("first", "second", "third")], at_once=2)
     seen = [line for line in capfd.readouterr().out.splitlines() if line.startswith("beside")]
     assert seen[:2] == ["beside each other: 2"] * 2
     assert "beside each other: 3" not in seen
