@@ -176,10 +176,12 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
         [suite(checked, *ON_SABIO_ALONE, *WITHOUT_SCRIPTS), replace(suite(release), last=True)],
     ]
     alone = [lateness(checked), lateness(release)]
-    for version, interpreter in found.items():
-        if version == default.version:
-            continue
-        environment = Environment(interpreter, "quick")
+    # What takes longest first, so that nothing runs on by itself at the end.
+    further_versions = sorted(
+        set(found) - {default.version}, key=lambda version: (version != newest, version)
+    )
+    for version in further_versions:
+        environment = Environment(found[version], "quick")
         builds.append(build(environment, ["run", "test"]))
         if version in (oldest, newest):
             tests.append([suite(environment, *WITHOUT_SCRIPTS), *conformance(environment)])
