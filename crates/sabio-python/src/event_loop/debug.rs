@@ -1,6 +1,6 @@
 //! Debug mode (asyncio: Developing with asyncio): slow callbacks, calls from the wrong thread, where things were made.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use sabio_reactor::Nanos;
@@ -29,11 +29,12 @@ pub(crate) fn caller_stack(py: Python<'_>) -> PyResult<Obj> {
         Err(error) if error.is_instance_of::<PyValueError>(py) => return Ok(PyList::empty(py).into()),
         frame => frame?,
     };
-    Ok(asyncio(py)?
-        .format_helpers
-        .bind(py)
-        .call_method1("extract_stack", (frame,))?
-        .into())
+    let format_helpers = asyncio(py)?.format_helpers.bind(py);
+    match format_helpers.call_method1("extract_stack", (frame,)) {
+        // While the interpreter of 3.15 ends, a frame may have no code any more.
+        Err(error) if error.is_instance_of::<PyAttributeError>(py) => Ok(PyList::empty(py).into()),
+        stack => Ok(stack?.into()),
+    }
 }
 
 /// Turns the interpreter's tracking of where coroutines were made on or off.
