@@ -4,31 +4,13 @@ import textwrap
 
 import pytest
 
-from tests.support.process import output_of, run_program
+from tests.support.process import IN_CHILD, output_of, run_program
 from tests.support.versions import SINCE_3_12
 
 # Since 3.12 a fork beside other threads warns; the loops themselves must not have started any.
 STRICT = ("-W", "error::DeprecationWarning") if SINCE_3_12 else ()
 
-COMMON = """
-    import os, sys, traceback
-
-    def in_child(function):
-        "Run function in a forked child and give its exit status; an exception is 1."
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                function()
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-"""
+COMMON = "    import os, sys, traceback\n" + IN_CHILD
 
 
 def output(loop_name, code):

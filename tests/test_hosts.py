@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+from tests.support.scripts import imported
+
 SERVER = """
 import socket, sys
 with socket.create_server((sys.argv[1], 0)) as server:
@@ -25,16 +23,8 @@ CLIENT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.arg
 @pytest.fixture(scope="module")
 def scripts():
     """The scripts' modules."""
-    known = set(sys.modules)
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        names = {"hosts": "hosts", "network": "hosts_network"}
-        yield SimpleNamespace(**{name: importlib.import_module(module) for name, module in names.items()})
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in set(sys.modules) - known:
-            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SCRIPTS)):
-                del sys.modules[name]
+    with imported({"hosts": "hosts", "network": "hosts_network"}) as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")

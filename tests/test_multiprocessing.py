@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from tests.support.process import PREAMBLES, output_of, run_python
+from tests.support.process import IN_CHILD, PREAMBLES, output_of, run_python
 
 METHODS = ("fork", "spawn", "forkserver")
 
@@ -128,25 +128,10 @@ def test_a_pool_of_processes_serves_a_loop(output_of_file, method):
     ]
 
 
-FORKED = """
-    import os, socket, signal, ssl, sys, traceback
-
-    def in_child(function):
-        "Run function in a forked child and give its exit status; an exception is 1."
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                function()
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
+FORKED = (
+    "    import os, socket, signal, ssl, sys, traceback\n"
+    + IN_CHILD
+    + """
     class Peer(asyncio.Protocol, asyncio.DatagramProtocol):
         def __init__(self):
             self.received = asyncio.Queue()
@@ -163,6 +148,7 @@ FORKED = """
         def connection_lost(self, error):
             self.received.put_nowait(error)
 """
+)
 
 
 @pytest.mark.asyncio_lacks(

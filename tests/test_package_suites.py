@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -10,11 +9,11 @@ import socket
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+from tests.support.scripts import imported
+
 MODULES = ("list", "source", "suite", "portions", "compare", "report", "servers")
 
 SUITE = """
@@ -39,15 +38,8 @@ def test_by_name():
 @pytest.fixture(scope="module")
 def packages():
     """The script's modules, by their last word."""
-    known = set(sys.modules)
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield SimpleNamespace(**{name: importlib.import_module(f"package_{name}") for name in MODULES})
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in set(sys.modules) - known:
-            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SCRIPTS)):
-                del sys.modules[name]
+    with imported({name: f"package_{name}" for name in MODULES}) as modules:
+        yield modules
 
 
 @pytest.fixture

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib
 import io
-import sys
 import tarfile
 import zipfile
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+from tests.support.scripts import SCRIPTS, imported
+
 MODULES = ("wheels", "wheel_build", "wheel_contents", "wheel_licences", "wheel_trial")
 
 PYPROJECT = """
@@ -69,15 +66,8 @@ version = "1.0.0"
 @pytest.fixture(scope="module")
 def scripts():
     """The scripts' modules, by their names."""
-    known = set(sys.modules)
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in set(sys.modules) - known:
-            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SCRIPTS)):
-                del sys.modules[name]
+    with imported({name: name for name in MODULES}) as modules:
+        yield modules
 
 
 @pytest.fixture

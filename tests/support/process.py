@@ -20,6 +20,25 @@ PREAMBLES = {
     "sabio": "import asyncio\nimport sabio\nnew_event_loop = sabio.new_event_loop\n",
 }
 
+#: For programs that fork, as indented as they are: a function runs in a child, which says how that ended.
+IN_CHILD = """
+    def in_child(function):
+        "Run function in a forked child and give its exit status; an exception is 1."
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                function()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+
 #: What debug mode says of a machine that is busy.
 SLOW_CALLBACK = re.compile(r"^Executing .* took [\d.]+ seconds\n", re.MULTILINE)
 

@@ -2,7 +2,7 @@
 //!
 //! Under a task of ours it is polled with a waker that is the task itself; when the future is pending, the coroutine
 //! yields the park marker and the task is parked until the waker is used. Under any other task it yields a real future
-//! (see `foreign`). Who waits is remembered, so that a second one does not push the first aside (see `driver`). `throw`
+//! (see `foreign`). Who waits is remembered, so that a second one does not push the first aside (see `several`). `throw`
 //! drops the Rust future: cancellation is dropping, unless the future catches it (see `awaiter`).
 //!
 //! Invariants: the future is taken out of the coroutine while it is polled, so no borrow is held when it calls into
@@ -10,6 +10,8 @@
 
 mod driver;
 mod method;
+mod several;
+mod stander;
 
 use std::cell::{Cell, OnceCell};
 use std::future::Future as StdFuture;
@@ -25,9 +27,9 @@ use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Obj, ObjCell, Outcome, Ra
 use crate::native_coroutine::{NativeCoroutine, define, repr, reused, warn_never_awaited};
 use crate::parked::park_marker;
 
-pub(crate) use driver::Several;
-use driver::Stander;
 pub(crate) use method::{create_method, create_waiting};
+pub(crate) use several::Several;
+use stander::Stander;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
@@ -112,7 +114,7 @@ impl Coroutine {
 
     /// Drops what it would have run, and tells those who wait in it that there is nothing to wait for.
     fn give_up(&self) {
-        self.leave(driver::tell_behind);
+        self.leave(several::tell_behind);
         self.begin.set(None);
         drop(self.future.take());
     }
@@ -451,7 +453,7 @@ impl NativeCoroutine for Coroutine {
 /// Builds the classes and adds the public one to the module.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    driver::init(py)?;
+    several::init(py)?;
     let class = ClassBuilder::<Coroutine>::new(c"A coroutine that is written in Rust; await it.")
         .members(define)
         .awaitable(awaited)

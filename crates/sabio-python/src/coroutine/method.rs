@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Waker};
 use pyo3::prelude::*;
 use sabio_sync::Place;
 
-use super::{Coroutine, Life, Resuming, Stander, driver, poll, reused};
+use super::several::{tell_behind, without_exception};
+use super::stander::{self, Comer, Stander};
+use super::{Coroutine, Life, Resuming, poll, reused};
 use crate::begun::{Begin, Begun, Wait};
 use crate::ffi::{Kept, Obj, ObjCell, Outcome, Ref, Sent};
 use crate::parked::park_marker;
@@ -108,14 +110,14 @@ pub(super) fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -
     let Some(standing) = Standing::start(slf) else {
         return Err(reused().into());
     };
-    match driver::stand(&slf.stander, |waker| standing.poll(py, wait, waker)) {
-        driver::Standing::Same(Poll::Pending) => {
+    match stander::poll(&slf.stander, |waker| standing.poll(py, wait, waker)) {
+        Comer::Same(Poll::Pending) => {
             standing.suspend();
             Ok(Sent::Next(park_marker(py)?))
         }
-        driver::Standing::Same(Poll::Ready(result)) => standing.end(result),
-        driver::Standing::Changed(task) => stand_after(standing, py, wait, &task),
-        driver::Standing::Foreign => stand_foreign(standing, py, wait),
+        Comer::Same(Poll::Ready(result)) => standing.end(result),
+        Comer::Changed(task) => stand_after(standing, py, wait, &task),
+        Comer::Foreign => stand_foreign(standing, py, wait),
     }
 }
 
@@ -128,7 +130,7 @@ fn stand_after(
     wait: &'static Wait,
     task: &Ref<Task>,
 ) -> Outcome<Sent> {
-    let polled = driver::stand_after(
+    let polled = stander::poll_after(
         &standing.coroutine.stander,
         task,
         &mut |waker| standing.poll(py, wait, waker),
@@ -210,9 +212,9 @@ impl Drop for Standing<'_> {
 #[inline(never)]
 fn fail(coroutine: &Coroutine, owner: Obj) {
     coroutine.life.set(Life::Closed);
-    driver::without_exception(|| {
+    without_exception(|| {
         coroutine.owner.set(Some(owner));
-        coroutine.leave(driver::tell_behind);
+        coroutine.leave(tell_behind);
         coroutine.let_go();
     });
 }
@@ -227,7 +229,7 @@ fn stand_foreign(standing: Standing<'_>, py: Python<'_>, wait: &'static Wait) ->
     {
         return standing.end(Ok(result));
     }
-    let (polled, waiter) = driver::stand_foreign(
+    let (polled, waiter) = stander::poll_foreign(
         &coroutine.stander,
         py,
         |waker| standing.poll(py, wait, waker),

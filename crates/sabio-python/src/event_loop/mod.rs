@@ -33,6 +33,7 @@ mod stream_arguments;
 mod subprocess;
 pub(crate) mod tasks;
 pub(crate) mod unix;
+mod until_complete;
 pub(crate) mod wrap_future;
 
 use std::cell::{Cell, RefCell};

@@ -4,17 +4,12 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyMemoryError, PyResourceWarning, PyRuntimeError};
-use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 use sabio_reactor::{Due, Events, Fired, Nanos};
 
-use super::{Loop, Ready, SourceEvent, asyncgens, debug, errors, executor, readers, signals};
+use super::{Loop, Ready, SourceEvent, asyncgens, debug, errors, executor, readers, signals, until_complete};
 use crate::asyncio::asyncio;
-use crate::ffi::Outcome;
-use crate::ffi::{
-    BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref, doubt_current, guard,
-    guard_outcome, with_stage,
-};
+use crate::ffi::{MethodTable, Outcome, Ref, doubt_current, guard, guard_outcome, with_stage};
 use crate::handle::Handle;
 use crate::interpreter::interpreter;
 use crate::names::names;
@@ -342,87 +337,6 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
         .collect()
 }
 
-/// The callback by which `run_until_complete` stops the loop.
-struct StopWhenDone;
-
-static STOP_WHEN_DONE: FunctionDefinition = FunctionDefinition::new::<StopWhenDone>();
-
-impl FunctionDef for StopWhenDone {
-    const NAME: &'static std::ffi::CStr = c"_run_until_complete_cb";
-
-    fn definition() -> &'static FunctionDefinition {
-        &STOP_WHEN_DONE
-    }
-
-    fn call(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<Obj> {
-        // Whatever fails here, for lack of memory say: the loop must stop, or it runs for ever.
-        let stopped = guard(|| stop_when_done(py, slf, future));
-        if stopped.is_err()
-            && let Some(event_loop) = Ref::<Loop>::downcast(slf.bind(py))
-        {
-            event_loop.stopping.set(true);
-        }
-        stopped.map(|()| Obj::none(py))
-    }
-}
-
-fn stop_when_done(py: Python<'_>, slf: &Obj, future: &Obj) -> PyResult<()> {
-    let future = future.bind(py);
-    if !future.call_method0("cancelled")?.is_truthy()? {
-        let exception = future.call_method0("exception")?;
-        if exception.is_instance_of::<pyo3::exceptions::PySystemExit>()
-            || exception.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>()
-        {
-            // It has left the loop already, and stops it thereby.
-            return Ok(());
-        }
-    }
-    slf.bind(py).call_method0("stop")?;
-    Ok(())
-}
-
-fn run_until_complete(slf: &Ref<Loop>, future: &Bound<'_, PyAny>) -> PyResult<Obj> {
-    let py = future.py();
-    slf.check_closed()?;
-    slf.check_running(py)?;
-    let asyncio = asyncio(py)?;
-    let is_future = asyncio
-        .futures
-        .bind(py)
-        .call_method1("isfuture", (future,))?
-        .is_truthy()?;
-    let kwargs = slf.loop_kwargs(py)?;
-    let future = asyncio
-        .tasks
-        .bind(py)
-        .call_method("ensure_future", (future,), Some(&kwargs))?;
-    if !is_future {
-        // An exception that stops the loop leaves the task pending on purpose.
-        future.setattr("_log_destroy_pending", false)?;
-    }
-    let stop = BoundFunction::<StopWhenDone>::create(py, slf.as_obj())?;
-    future.call_method1("add_done_callback", (stop.bind(py),))?;
-    let ran = guard(|| slf.bind(py).call_method0("run_forever"));
-    let removed = guard(|| future.call_method1("remove_done_callback", (stop.bind(py),)));
-    if let Err(error) = ran {
-        if !is_future
-            && future.call_method0("done")?.is_truthy()?
-            && !future.call_method0("cancelled")?.is_truthy()?
-        {
-            // The exception that left the loop is the task's own: it counts as retrieved.
-            future.call_method0("exception")?;
-        }
-        return Err(error);
-    }
-    removed?;
-    if !future.call_method0("done")?.is_truthy()? {
-        return Err(PyRuntimeError::new_err(
-            "Event loop stopped before Future completed.",
-        ));
-    }
-    Ok(future.call_method0("result")?.into())
-}
-
 fn close(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     if slf.is_running() {
         return Err(PyRuntimeError::new_err("Cannot close a running event loop"));
@@ -478,7 +392,7 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
         .method(
             c"run_until_complete",
             c"run_until_complete($self, future)\n--\n\nRun until the future is done; give its result or raise its exception.",
-            |slf, args| run_until_complete(slf, args.single("run_until_complete", "future")?),
+            |slf, args| until_complete::run_until_complete(slf, args.single("run_until_complete", "future")?),
         )
         .noargs(c"stop", c"stop($self, /)\n--\n\nStop at the end of this turn (or of the next one, if the loop does not run).", |slf, _py| {
             slf.stopping.set(true);
@@ -503,5 +417,4 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
         })
         .getter(c"_stopping", c"Whether stop() was called.", |slf, _py| Ok(slf.stopping.get()))
         .getter(c"_closed", c"Whether the loop was closed.", |slf, _py| Ok(slf.closed.get()));
-    let _ = py_ffi::Py_None;
 }

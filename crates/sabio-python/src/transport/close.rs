@@ -5,7 +5,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::shared::Transport;
+use super::shared::{Transport, is_inherited};
 use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready, errors};
 use crate::ffi::{BaseKind, MethodTable, Obj, Ref, base_kind};
@@ -17,7 +17,7 @@ use crate::names::names;
 /// # Errors
 /// RuntimeError when the loop is closed.
 pub(crate) fn close<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
-    if is_inherited(slf) {
+    if is_inherited(&slf.shared().event_loop) {
         return force_close(slf, py, None);
     }
     if slf.shared().closing.replace(true) {
@@ -49,15 +49,9 @@ pub(super) fn force_close<T: Transport>(
     lose(slf, exception)
 }
 
-/// Whether this is a forked child: what is queued is its parent's to send.
-fn is_inherited<T: Transport>(slf: &Ref<T>) -> bool {
-    let event_loop = slf.shared().event_loop.get();
-    event_loop.is_some_and(|event_loop| event_loop.is_inherited())
-}
-
 /// `BaseTransport.abort`: what could not be sent yet is dropped.
 pub(crate) fn abort<T: Transport>(slf: &Ref<T>, py: Python<'_>) -> PyResult<()> {
-    if !is_inherited(slf) {
+    if !is_inherited(&slf.shared().event_loop) {
         // What this very callback wrote before had been sent by now if it were not corked.
         T::flush_now(slf, py)?;
     }

@@ -41,6 +41,14 @@ pub(crate) struct Shared {
     pub(super) conn_lost: Cell<u32>,
 }
 
+/// Whether this is a forked child, which shares the connection with its parent: what is queued is the parent's to send,
+/// and what the child sends, the peer takes for the parent's words.
+pub(super) fn is_inherited(event_loop: &Slot<Ref<Loop>>) -> bool {
+    event_loop
+        .get()
+        .is_some_and(|event_loop| event_loop.is_inherited())
+}
+
 impl Shared {
     /// A transport that has not begun.
     pub(super) fn new(event_loop: &Ref<Loop>, owner: Owner, peer: Option<Address>, context: Obj) -> Shared {

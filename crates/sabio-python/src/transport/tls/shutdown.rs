@@ -17,6 +17,7 @@ use crate::event_loop::{Ready, errors};
 use crate::ffi::{BaseKind, MethodTable, Obj, Ref, Room, base_kind, is_cancelled_error};
 use crate::handle::call_in_context;
 use crate::names::names;
+use crate::transport::shared::is_inherited;
 
 const FATAL: &str = "Fatal error on SSL protocol";
 
@@ -32,7 +33,7 @@ pub(crate) fn close(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
         }
         return Ok(());
     }
-    if is_inherited(slf) {
+    if is_inherited(&slf.event_loop) {
         return force_close(slf, py, None);
     }
     if slf.state.get() == State::Flushing {
@@ -290,17 +291,9 @@ fn log(slf: &Tls, py: Python<'_>, below: &Obj, error: &PyErr, message: &str) -> 
     Ok(())
 }
 
-/// Whether this is a forked child, which shares the connection with its parent: what it sends, the peer takes for the
-/// parent's words.
-fn is_inherited(slf: &Tls) -> bool {
-    slf.event_loop
-        .get()
-        .is_some_and(|event_loop| event_loop.is_inherited())
-}
-
 /// `abort()`: what could not be sent yet is dropped.
 fn abort(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
-    if !is_inherited(slf) {
+    if !is_inherited(&slf.event_loop) {
         // What this very callback wrote before had been sent by now if it were not corked.
         write::flush_now(slf, py)?;
     }
