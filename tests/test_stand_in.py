@@ -154,7 +154,23 @@ async def test_what_stands_for_a_wait_is_collected_with_it(aio):
     del task, _
     gc.collect()
     if sys.version_info >= (3, 15):
-        # There the collector closes the outer coroutine first, by which the task hears of the end once more.
+        # There the collector begins with the coroutine, which wakes the task once more; so it is with asyncio's queue.
         await turns(3)
         gc.collect()
     assert ref() is None
+
+
+@everywhere
+@pytest.mark.parametrize("kind", ["event", "queue", "future"])
+async def test_a_task_that_is_garbage_while_it_waits_says_so_and_nothing_else(aio, kind):
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    task, outcome = await waiting(aio, WAITS[kind])
+    ref = weakref.ref(task)
+    del task
+    gc.collect()
+    await turns(3)
+    gc.collect()
+    assert ref() is None
+    assert told == ["Task was destroyed but it is pending!"]
+    assert [type(error) for error in outcome] == [GeneratorExit]
