@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 
 import pytest
@@ -207,6 +208,45 @@ async def test_tls_inside_of_tls(kind):
         transport.close()
         assert await protocol.lost is None
         assert await protocols[0].lost is None
+
+
+@pytest.mark.asyncio_lacks("what comes with the end of the handshake is the old protocol's")
+@pytest.mark.parametrize("more", ["", "close_notify", "end of the connection"])
+async def test_what_comes_with_the_end_of_the_handshake_waits_for_who_upgrades(more):
+    left, right = tcp_pair()
+    loop = asyncio.get_running_loop()
+    with left, right:
+        transport, before = await loop.connect_accepted_socket(Recorder, left)
+        after = Recorder()
+
+        async def upgrade():
+            upgraded = await loop.start_tls(transport, before, server_context(), server_side=True)
+            upgraded.set_protocol(after)
+            return upgraded
+
+        upgrading = asyncio.ensure_future(upgrade())
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        await loop.sock_sendall(right, outgoing.read())
+        incoming.write(await loop.sock_recv(right, 100_000))
+        client.do_handshake()
+        client.write(b"early")
+        if more:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.unwrap()
+        await loop.sock_sendall(right, outgoing.read())
+        if more == "end of the connection":
+            right.shutdown(socket.SHUT_WR)
+        upgraded = await upgrading
+        assert before.received == b""
+        assert await after.receive(5) == b"early"
+        if not more:
+            assert after.calls == ["data_received"]
+            upgraded.abort()
+        assert await after.lost is None
+        assert before.calls == ["connection_made"]
 
 
 async def test_wrong_certificate_closes_the_connection():

@@ -48,6 +48,26 @@ async def test_writer_is_paused_while_the_peer_does_not_read(loop_name):
         assert await protocol.lost is None
 
 
+@pytest.mark.asyncio_lacks("the end of the handshake stays where it is until something is written")
+async def test_client_that_pauses_at_once_ends_its_handshake():
+    class Paused(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            transport.pause_reading()
+
+    async with serving() as served:
+        transport, protocol = await served.connect(Paused)
+        await until(lambda: served.protocols)
+        await asyncio.wait_for(served.protocols[0].connected, 1)
+        served.protocols[0].transport.write(b"held back")
+        await asyncio.sleep(0.02)
+        assert protocol.received == b""
+        transport.resume_reading()
+        assert await protocol.receive(9) == b"held back"
+        transport.close()
+        assert await protocol.lost is None
+
+
 @pytest.mark.parametrize("kind", [Recorder, BufferedRecorder])
 async def test_paused_protocol_gets_nothing_until_it_goes_on(kind):
     async with serving() as served:

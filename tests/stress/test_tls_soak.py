@@ -21,8 +21,8 @@ CONNECTIONS = int(os.environ.get("SABIO_SOAK", "2000"))
 #: Opened and closed before anything is weighed: until then memory is still being set up.
 BEFORE = 1000
 AT_ONCE = 20
-#: How much larger the process may be afterwards.
-SLACK = 0.05
+#: How much larger the process may be afterwards; asyncio's leaves more to the collector.
+SLACK = {"sabio": 0.05, "asyncio": 0.2}
 
 pytestmark = [
     pytest.mark.usefixtures("tls_engine"),
@@ -71,7 +71,7 @@ async def open_and_close(address, count, contexts):
             group.create_task(one_after_the_other())
 
 
-async def test_memory_is_back_after_thousands_of_connections():
+async def test_memory_is_back_after_thousands_of_connections(loop_name):
     contexts = [client_context(), client_context()]
     contexts[1].maximum_version = ssl.TLSVersion.TLSv1_2
     loop = asyncio.get_running_loop()
@@ -82,10 +82,10 @@ async def test_memory_is_back_after_thousands_of_connections():
         before = resident()
         await open_and_close(address, CONNECTIONS, contexts)
         after = resident()
-    assert after <= before * (1 + SLACK), f"{before} bytes before, {after} after"
+    assert after <= before * (1 + SLACK[loop_name]), f"{before} bytes before, {after} after"
 
 
-async def test_failed_handshakes_leave_no_memory():
+async def test_failed_handshakes_leave_no_memory(loop_name):
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Answering, HOST, 0, ssl=server_context(), backlog=AT_ONCE)
     distrusting = ssl.create_default_context()
@@ -110,4 +110,4 @@ async def test_failed_handshakes_leave_no_memory():
         before = resident()
         await fail(CONNECTIONS // 4)
         after = resident()
-    assert after <= before * (1 + SLACK), f"{before} bytes before, {after} after"
+    assert after <= before * (1 + SLACK[loop_name]), f"{before} bytes before, {after} after"

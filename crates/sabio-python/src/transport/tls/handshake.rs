@@ -84,7 +84,8 @@ fn done(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
             ),
         )?;
     }
-    if slf.told.get() == Told::Nothing {
+    let upgraded = slf.told.get() != Told::Nothing;
+    if !upgraded {
         slf.told.set(Told::ConnectionMade);
         // What it writes leaves together with the end of the handshake.
         slf.connecting.set(true);
@@ -94,6 +95,13 @@ fn done(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
         told?;
     }
     wake_waiter(slf, py, None)?;
+    if upgraded {
+        read::hold(slf);
+    }
+    if slf.is_paused() {
+        // The peer waits for the end of the handshake, whatever becomes of its data.
+        write::push_out(slf, py, false).or_else(|error| shutdown::protocol_failed(slf, py, error))?;
+    }
     read::read(slf, py, &[])
 }
 

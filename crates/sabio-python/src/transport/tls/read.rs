@@ -152,9 +152,7 @@ pub(super) fn read(slf: &Ref<Tls>, py: Python<'_>, wire: &[u8]) -> PyResult<()> 
 
 /// Whether the protocol takes data now.
 fn takes_data(slf: &Tls) -> bool {
-    matches!(slf.state.get(), State::Wrapped | State::Flushing)
-        && !slf.reading_paused.get()
-        && !slf.closed.get()
+    matches!(slf.state.get(), State::Wrapped | State::Flushing) && !slf.is_paused() && !slf.closed.get()
 }
 
 fn read_and_answer(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine, mut wire: &[u8]) -> PyResult<()> {
@@ -293,7 +291,7 @@ pub(super) fn eof_received(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
 
 /// Pauses or resumes the transport below, by how much waits for a paused protocol.
 pub(super) fn control_lower(slf: &Ref<Tls>, py: Python<'_>, engine: &Engine) -> PyResult<()> {
-    let (paused, lower_paused) = (slf.reading_paused.get(), slf.lower_paused.get());
+    let (paused, lower_paused) = (slf.is_paused(), slf.lower_paused.get());
     if !paused && !lower_paused {
         return Ok(());
     }
@@ -321,16 +319,33 @@ pub(crate) fn resume_reading(slf: &Ref<Tls>, _py: Python<'_>) -> PyResult<()> {
     };
     event_loop.check_closed()?;
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, _| {
-        let resumed = match transport.state.get() {
-            State::Wrapped => read(&transport, py, &[]),
-            State::Flushing => shutdown::flush(&transport, py),
-            State::Shutdown => shutdown::go_on(&transport, py),
-            State::Unwrapped | State::Handshake => Ok(()),
-        };
-        resumed.or_else(|error| shutdown::job_failed(&transport, py, error))
-    }));
+    event_loop.push(Ready::job(move |py, _| go_on(&transport, py)));
     Ok(())
+}
+
+/// Keeps back what has come for the protocol until the loop's next turn is over: whoever waits for the upgrade of a
+/// connection decides then who gets its data. Twice upgraded, it belongs to the second handshake.
+pub(super) fn hold(slf: &Ref<Tls>) {
+    let Some(event_loop) = slf.event_loop.get() else {
+        return;
+    };
+    slf.held.set(true);
+    let transport = slf.clone();
+    event_loop.push(Ready::job(move |py, _| {
+        transport.held.set(false);
+        go_on(&transport, py)
+    }));
+}
+
+/// Passes on what had to wait, in a step of the loop's own.
+fn go_on(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
+    let resumed = match slf.state.get() {
+        State::Wrapped => read(slf, py, &[]),
+        State::Flushing => shutdown::flush(slf, py),
+        State::Shutdown => shutdown::go_on(slf, py),
+        State::Unwrapped | State::Handshake => Ok(()),
+    };
+    resumed.or_else(|error| shutdown::job_failed(slf, py, error))
 }
 
 /// `pause_reading()`.

@@ -66,7 +66,7 @@ pub(super) fn flush(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
         read::read(slf, py, &[])?;
     }
     // The protocol may have closed or lost the connection meanwhile, or paused it again.
-    if slf.state.get() != State::Flushing || (slf.reading_paused.get() && !slf.closed.get()) {
+    if slf.state.get() != State::Flushing || (slf.is_paused() && !slf.closed.get()) {
         return Ok(());
     }
     slf.corked.set(false);
@@ -134,7 +134,7 @@ pub(super) fn lower_eof(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<bool> {
         State::Handshake => handshake::at_eof(slf, py),
         State::Wrapped => {
             slf.state.set(State::Flushing);
-            if slf.reading_paused.get() {
+            if slf.is_paused() {
                 return Ok(true);
             }
             flush(slf, py)

@@ -110,8 +110,11 @@ pub(crate) struct Tls {
     pub(super) lower_blocked: Cell<bool>,
 
     pub(super) read_limits: read::Limits,
-    /// Whether the application has paused reading, and whether the transport below is paused for that.
+    /// Whether the application has paused reading.
     pub(super) reading_paused: Cell<bool>,
+    /// Whether data has to wait until who upgraded the connection has had its turn.
+    pub(super) held: Cell<bool>,
+    /// Whether the transport below is paused because the protocol takes no data.
     pub(super) lower_paused: Cell<bool>,
     /// What a transport below that is not ours receives into.
     pub(super) memory: ObjCell,
@@ -225,6 +228,7 @@ impl Tls {
             lower_blocked: Cell::new(false),
             read_limits: read::Limits::default(),
             reading_paused: Cell::new(false),
+            held: Cell::new(false),
             lower_paused: Cell::new(false),
             memory: ObjCell::new(None),
         };
@@ -232,6 +236,12 @@ impl Tls {
         let below = TlsProtocol::create(py, &transport)?;
         transport.below.set(Some(below));
         Ok(transport)
+    }
+
+    /// Whether what is received has to wait.
+    #[inline]
+    pub(super) fn is_paused(&self) -> bool {
+        self.reading_paused.get() || self.held.get()
     }
 
     /// The engine, until the connection is lost.
