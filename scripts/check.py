@@ -7,9 +7,10 @@ and may do better alone (`jobs.py`). What the Python suite on the default interp
 kept for the end: its closing line is the last one of a good run. Exits with 1 if anything failed.
 
 Which interpreter gets what: the default one everything, with the release build and once more with a build that
-checks arithmetic and assertions; the oldest and the newest the whole suite; those between them the suite without the
-stress tests and the conformance tests of the modules that matter most. Tests of the project's own scripts, for which
-the build makes no difference, run once. The conformance tests of what `sabio.install()` replaces, with it installed,
+checks arithmetic and assertions; the oldest and the newest the whole suite; those between them the conformance tests
+of the modules that matter most, and the latest of them the suite without the stress tests. (`make wheels ARGS=--test`
+runs the whole suite on all of them.) Tests of the project's own scripts, for which the build makes no difference, run
+once. The conformance tests of what `sabio.install()` replaces, with it installed,
 are run in full on the default and on the newest one; the others get the modules of them that matter most. All but the
 default one use the cargo profile `quick`, which optimises but does not spend minutes on linking.
 """
@@ -55,7 +56,7 @@ def rust_checks(interpreter: Interpreter) -> list[Check]:
     # The binding is tested from Python: its functions need an interpreter around them.
     tests = ("cargo", "test", "--locked", "--workspace", "--exclude", "sabio-python", "--quiet")
     packages = [part for crate in PURE_CRATES for part in ("--package", crate)]
-    loom = ("cargo", "test", "--locked", "--profile", "quick", *packages, "--test", "loom*", "--quiet")
+    loom = ("cargo", "test", "--locked", *packages, "--test", "loom*", "--quiet")
     loom_env = env | {
         "RUSTFLAGS": "--cfg loom",
         "CARGO_TARGET_DIR": str(target_directory() / "loom"),
@@ -130,8 +131,8 @@ def pytest(environment: Environment, which: str, *options: str) -> Check:
 ON_SABIO_ALONE = ("--loops", "sabio")
 
 
-#: What asks nothing of sabio, but of the scripts around it.
-OF_THE_SCRIPTS = ("test_hosts", "test_jobs", "test_package_suites", "test_wheels")
+#: What asks nothing of sabio, but of the scripts around it and of the tests themselves.
+OF_THE_SCRIPTS = ("test_hosts", "test_jobs", "test_package_suites", "test_wheels", "fuzz/test_sensitivity")
 WITHOUT_SCRIPTS = tuple(f"--ignore=tests/{name}.py" for name in OF_THE_SCRIPTS)
 
 
@@ -177,9 +178,8 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
     ]
     alone = [lateness(checked), lateness(release)]
     # What takes longest first, so that nothing runs on by itself at the end.
-    further_versions = sorted(
-        set(found) - {default.version}, key=lambda version: (version != newest, version)
-    )
+    further_versions = sorted(set(found) - {default.version}, key=SUPPORTED.index, reverse=True)
+    between = [version for version in further_versions if version not in (oldest, newest)]
     for version in further_versions:
         environment = Environment(found[version], "quick")
         builds.append(build(environment, ["run", "test"]))
@@ -187,8 +187,10 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
             tests.append([suite(environment, *WITHOUT_SCRIPTS), *conformance(environment)])
             alone.append(lateness(environment))
         else:
+            # All of them have CPython's own suite; `make wheels ARGS=--test` runs ours on each.
             shorter = suite_without_stress(environment, *ON_SABIO_ALONE, *WITHOUT_SCRIPTS)
-            tests.append([shorter, *conformance(environment, "--quick")])
+            chosen = [shorter] if version == between[0] else []
+            tests.append([*chosen, *conformance(environment, "--quick")])
         tests[-1] += conformance_installed(environment, *(() if version == newest else ("--quick",)))
     # A build uses both cores for most of its time, so the builds are spread out: each runs while that is tested
     # which the one before it has made.

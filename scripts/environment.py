@@ -3,9 +3,10 @@
     python3 scripts/environment.py --with run -- -m sabio examples/crawl.py
 
 There is one environment per version of Python and cargo profile, `.venv/3.11` (release) or `.venv/3.11-dev`, and
-where pinned tools would get into each other's way one per purpose, `.venv/3.14-bench`. Each version and profile has
-a target directory of its own, so that going from one to the other builds nothing again. Work whose inputs have not
-changed since it was last done is skipped. What is built for a sanitizer is made with flags that the compiler takes
+where pinned tools would get into each other's way one per purpose, `.venv/3.14-bench`. Each profile has
+a target directory, in which the versions share what does not depend on Python; what was built for a version is kept,
+so that going from one to the other builds nothing again. Work whose inputs have not changed since it was last done is
+skipped. What is built for a sanitizer is made with flags that the compiler takes
 from nightly versions only, or from one that is told to be the standard library's own (`RUSTC_BOOTSTRAP`).
 
 Invariant: `installed.json` in an environment records a step only after that step has succeeded. So an interrupted run
@@ -178,19 +179,18 @@ class Environment:
         digest = _digest(sorted({file for pattern in SOURCES for file in ROOT.glob(pattern)})) + self.flags
         if record.get("sabio") == digest:
             return
-        target = target_directory() / "python" / self.build_name
-        target.mkdir(parents=True, exist_ok=True)
-        with (target / "wheels.lock").open("w") as lock:
+        wheels = target_directory() / "wheels" / self.build_name
+        wheels.mkdir(parents=True, exist_ok=True)
+        with wheels.with_suffix(f"{wheels.suffix}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._pip("--force-reinstall", "--no-deps", "--no-index", self._wheel(target, digest))
+            self._pip("--force-reinstall", "--no-deps", "--no-index", self._wheel(wheels, digest))
         self._write(record | {"sabio": digest})
 
-    def _wheel(self, target: Path, digest: str) -> Path:
+    def _wheel(self, wheels: Path, digest: str) -> Path:
         """The wheel of this version and profile, built unless another environment has had it built.
 
         Each environment's interpreter has another path, for which cargo would compile everything again.
         """
-        wheels = target / "wheels"
         built = wheels / "sources"
         if built.exists() and built.read_text() == digest and (found := [*wheels.glob("*.whl")]):
             return found[0]
@@ -201,7 +201,8 @@ class Environment:
         command += ["--profile", self.profile, "--interpreter", self.python]
         # The wheel never leaves this machine, so it need not run on older ones.
         command += ["--auditwheel", "skip", "--compatibility", "linux", "--out", wheels]
-        environment = interpreters.clean_environment() | {"CARGO_TARGET_DIR": str(target)}
+        environment = interpreters.clean_environment()
+        environment["CARGO_TARGET_DIR"] = str(target_directory() / "python" / self.profile)
         if self.flags:
             # With a target named, the flags are for what runs there, and not for build scripts and macros.
             command += ["--target", host()]
