@@ -4,10 +4,14 @@ import asyncio
 import dis
 import importlib
 import importlib.resources
+import inspect
+import pickle
+import selectors
 import sys
 import threading
 import types
 import warnings
+from asyncio.unix_events import _UnixSelectorEventLoop
 
 import pytest
 
@@ -361,8 +365,58 @@ def test_installed_objects_work_on_a_loop_of_asyncio_s(installed):
         await asyncio.sleep(0)
         return await asyncio.sleep(0.001, type(asyncio.get_running_loop()))
 
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        assert runner.run(main()) is asyncio.SelectorEventLoop
+    with asyncio.Runner(loop_factory=_UnixSelectorEventLoop) as runner:
+        assert runner.run(main()) is _UnixSelectorEventLoop
+
+
+def test_selector_event_loop_is_a_loop_of_sabio_s(sabio):
+    of_asyncio = asyncio.SelectorEventLoop()
+    original = asyncio.SelectorEventLoop
+    sabio.install()
+    try:
+        kind = asyncio.SelectorEventLoop
+        assert kind is asyncio.unix_events.SelectorEventLoop
+        assert (kind.__module__, kind.__name__) == ("asyncio.unix_events", "SelectorEventLoop")
+        assert inspect.isclass(kind)
+        assert list(inspect.signature(kind).parameters) == ["selector"]
+        assert pickle.loads(pickle.dumps(kind)) is kind
+        with asyncio.Runner(loop_factory=kind) as runner:
+            assert runner.run(kind_of_loop()) is sabio.Loop
+            assert isinstance(runner.get_loop(), kind)
+        assert isinstance(of_asyncio, kind)
+        assert issubclass(sabio.Loop, kind)
+        assert issubclass(original, kind)
+        assert not issubclass(asyncio.BaseEventLoop, kind)
+    finally:
+        sabio.uninstall()
+        of_asyncio.close()
+    assert asyncio.SelectorEventLoop is asyncio.unix_events.SelectorEventLoop is original
+
+
+def test_a_selector_and_a_class_of_one_s_own_get_asyncio_s_loop(installed):
+    class Counting(asyncio.SelectorEventLoop):
+        turns = 0
+
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.arguments = arguments
+
+        def _run_once(self):
+            self.turns += 1
+            super()._run_once()
+
+    for make in (asyncio.SelectorEventLoop, Counting):
+        selector = selectors.SelectSelector()
+        loop = make(selector)
+        with asyncio.Runner(loop_factory=lambda loop=loop: loop) as runner:
+            runner.run(asyncio.sleep(0.001))
+            assert isinstance(loop, asyncio.SelectorEventLoop)
+            assert isinstance(loop, _UnixSelectorEventLoop)
+            assert loop._selector is selector
+    assert loop.arguments == (selector,)
+    assert loop.turns > 1
+    assert type(Counting) is type
+    assert Counting.__mro__[1] is _UnixSelectorEventLoop
 
 
 def test_uninstall_while_a_loop_runs_leaves_that_loop_alone(sabio):

@@ -57,10 +57,14 @@ def options_of_the_readme():
 
 
 @contextlib.contextmanager
-def running(options, directory):
-    """Start uvicorn with these options on a free port; gives the process and the address that it announces."""
+def running(options, directory, through=()):
+    """Start uvicorn with these options on a free port; gives the process and the address that it announces.
+
+    `through` are arguments of the interpreter in front of `-m uvicorn`.
+    """
     command = [
         sys.executable,
+        *through,
         "-m",
         "uvicorn",
         *options,
@@ -126,6 +130,15 @@ def ended(process):
 def test_uvicorn_runs_on_the_loop_that_its_option_names(loop_name, options, tmp_path):
     with running(options, tmp_path) as (process, address):
         assert ask(address, "/some/path")[:3] == ("/some/path", *modules(loop_name))
+        process.send_signal(signal.SIGINT)
+        assert ended(process) == (0, True)
+
+
+@pytest.mark.parametrize("more", [[], ["--loop", "asyncio"]])
+def test_uvicorn_without_an_option_runs_on_what_runs_it(loop_name, more, options, tmp_path):
+    through = ["-m", "sabio"] if loop_name == "sabio" else []
+    with running(["app:app", *more], tmp_path, through) as (process, address):
+        assert ask(address, "/")[:3] == ("/", *modules(loop_name))
         process.send_signal(signal.SIGINT)
         assert ended(process) == (0, True)
 

@@ -18,6 +18,7 @@ from sabio._deferred import Deferred
 from sabio._places import NATIVE
 from sabio._policy import EventLoopPolicy, current_policy, set_policy
 from sabio._replacement import Replacements
+from sabio._selector_loop import stand_in
 
 
 class _Installed:
@@ -71,7 +72,8 @@ def install(*, legacy: bool = False) -> None:
     """Let every event loop that asyncio makes from now on be a `sabio.Loop`, and asyncio's names the native objects.
 
     `asyncio.run`, `asyncio.Runner`, `asyncio.new_event_loop` and `asyncio.get_event_loop` then use sabio's loops, in
-    any thread and however they were imported. The names that sabio has native objects for stand for these, in the
+    any thread and however they were imported; `asyncio.SelectorEventLoop()` is one, too, unless it is given a selector.
+    The names that sabio has native objects for stand for these, in the
     `asyncio` package and in its modules; a name that was taken with `from asyncio import ...` before stays what it
     was, and so do loops and other objects that exist already. Both kinds work together.
 
@@ -111,6 +113,7 @@ def _put_native_names() -> Replacements:
     for module, natives in NATIVE.items():
         for name, native in natives.items():
             done.replace(module, name, _always(native))
+    done.replace("unix_events", "SelectorEventLoop", stand_in)
     return done
 
 
