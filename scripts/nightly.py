@@ -1,7 +1,7 @@
 """Runs the checks that are too long for every change, or need more than everybody has (`make nightly`).
 
 * The Python suite on a build for the address sanitizer (`sanitizer.py`), in parts, and random programs of
-  `tests/fuzz` and random TLS connections that no other night has seen.
+  `tests/fuzz`, random TLS connections and random conversations that no other night has seen.
 * The tests of the crates below the binding under the same sanitizer, and under Miri, the interpreter that knows Rust's
   own rules.
 * The targets of `fuzz/`, a few minutes each.
@@ -100,7 +100,8 @@ class Night:
         for part in range(PARTS):
             name = f"pytest {part + 1} of {PARTS}"
             yield on_sanitized(name, *pytest, *sanitizer.deselected(), *files[part::PARTS])
-        yield on_sanitized("TLS records", "-m", "tests.tls_fuzz", "--seconds", str(self.seconds))
+        for name, module in (("TLS records", "tests.tls_fuzz"), ("conversations", "tests.conversation_fuzz")):
+            yield on_sanitized(name, "-m", module, "--seconds", str(self.seconds))
         # Another range each day, and the same one all day.
         first = int(time.time() // 86400) * SEEDS
         seeds = f"{first}:{first + SEEDS}"

@@ -48,6 +48,25 @@ async def test_writer_is_paused_while_the_peer_does_not_read(loop_name):
         assert await protocol.lost is None
 
 
+@pytest.mark.asyncio_lacks("a limit of 0 pauses at size 0, and nothing goes on until something else happens")
+async def test_writer_with_a_limit_of_zero_waits_for_no_more_than_what_it_wrote():
+    async with serving() as served:
+        reader, writer = await asyncio.open_connection(
+            *served.address, ssl=client_context(), server_hostname="localhost"
+        )
+        # The server's session tickets are something that happens.
+        await asyncio.sleep(0.05)
+        writer.transport.set_write_buffer_limits(0)
+        async with asyncio.timeout(1):
+            for _ in range(2):
+                writer.write(b"0123456789")
+                await writer.drain()
+        await until(lambda: served.protocols[0].received == b"0123456789" * 2)
+        writer.close()
+        await writer.wait_closed()
+        assert await reader.read() == b""
+
+
 @pytest.mark.asyncio_lacks("the end of the handshake stays where it is until something is written", run=False)
 async def test_client_that_pauses_at_once_ends_its_handshake():
     class Paused(Recorder):

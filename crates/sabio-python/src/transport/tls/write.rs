@@ -138,7 +138,8 @@ fn queued(slf: &Tls) -> usize {
 fn control_protocol(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
     let size = queued(slf);
     let paused = &slf.write_limits.paused;
-    if !paused.get() && size >= slf.write_limits.high.get() {
+    // Where both limits are the same, 0 above all, a pause at that size would last until something else happens.
+    if !paused.get() && size >= slf.write_limits.high.get() && size > slf.write_limits.low.get() {
         paused.set(true);
         tell(
             slf,
