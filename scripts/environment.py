@@ -179,7 +179,7 @@ class Environment:
         digest = _digest(sorted({file for pattern in SOURCES for file in ROOT.glob(pattern)})) + self.flags
         if record.get("sabio") == digest:
             return
-        wheels = target_directory() / "wheels" / self.build_name
+        wheels = target_directory() / "built" / self.build_name
         wheels.mkdir(parents=True, exist_ok=True)
         with wheels.with_suffix(f"{wheels.suffix}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

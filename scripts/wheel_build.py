@@ -35,6 +35,7 @@ class Builder:
         environment.prepare("build", build=False)
         self.maturin = environment.directory / "bin" / "maturin"
         self.target = target_directory() / "wheels"
+        self.target.mkdir(parents=True, exist_ok=True)
         # Where the sources lie is known once they have been fetched.
         self._run("cargo", "fetch", "--quiet", "--locked", cwd=ROOT)
 
