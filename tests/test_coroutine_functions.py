@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import inspect
@@ -10,6 +11,7 @@ import pickle
 import sys
 import warnings
 from types import ModuleType
+from unittest import mock
 
 import pytest
 
@@ -85,6 +87,115 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+#: By the names of the classes, without those of `async with`, which are called by name only.
+METHODS = [
+    (name, method)
+    for name in (
+        *("Barrier", "BoundedSemaphore", "Condition", "Event", "LifoQueue", "Lock", "PriorityQueue", "Queue"),
+        *("Semaphore", "StreamReader", "StreamWriter"),
+    )
+    for method in dir(getattr(asyncio, name))
+    if not method.startswith("_") and inspect.iscoroutinefunction(getattr(getattr(asyncio, name), method))
+]
+
+
+def is_coroutine_function(function: object) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        # Before 3.12 nothing but a function written in Python can say it to `inspect`.
+        ask = inspect.iscoroutinefunction if sys.version_info >= (3, 12) else asyncio.iscoroutinefunction
+        return bool(ask(function))
+
+
+def test_there_are_such_methods() -> None:
+    assert {("Queue", "get"), ("Lock", "acquire"), ("Event", "wait"), ("StreamReader", "read")} <= {*METHODS}
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS)
+def test_methods_that_give_coroutines_say_so(module: ModuleType, name: str, method: str) -> None:
+    function = getattr(getattr(module, name), method)
+    assert is_coroutine_function(function)
+    assert inspect.isroutine(function)
+    assert (function.__name__, function.__qualname__.rpartition(".")[2]) == (method, method)
+    assert pickle.loads(pickle.dumps(function)) is function
+    original = getattr(getattr(asyncio, name), method)
+    assert [*inspect.signature(function).parameters] == [*inspect.signature(original).parameters]
+    mocked = mock.create_autospec(getattr(module, name), instance=True)
+    assert isinstance(getattr(mocked, method), mock.AsyncMock)
+    assert isinstance(getattr(mock.Mock(spec=getattr(module, name)), method), mock.AsyncMock)
+
+
+def test_methods_of_the_loop_say_so(loop: asyncio.AbstractEventLoop) -> None:
+    names = [
+        name
+        for name in dir(asyncio.AbstractEventLoop)
+        if inspect.iscoroutinefunction(getattr(asyncio.AbstractEventLoop, name))
+    ]
+    assert len(names) > 20
+    assert [name for name in names if not is_coroutine_function(getattr(loop, name))] == []
+    assert not is_coroutine_function(loop.run_in_executor)
+    assert not is_coroutine_function(loop.call_soon)
+
+
+async def test_methods_of_servers_and_processes_say_so() -> None:
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        for name in ("serve_forever", "start_serving", "wait_closed"):
+            assert is_coroutine_function(getattr(server, name))
+        assert not is_coroutine_function(server.close)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    assert is_coroutine_function(process.wait)
+    assert is_coroutine_function(process.communicate)
+    assert await process.wait() == 0
+
+
+async def test_methods_of_the_loop_can_be_patched_by_what_they_are(loop_name: str) -> None:
+    loop = asyncio.get_running_loop()
+    patches = [
+        mock.patch.object(loop, name, autospec=True, return_value=name)
+        for name in ("create_server", "sock_recv", "getaddrinfo")
+    ]
+    with contextlib.ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        assert await loop.create_server(asyncio.Protocol, "x", 1) == "create_server"
+        assert await loop.sock_recv(None, 10) == "sock_recv"
+        assert await loop.getaddrinfo("x", 1, type=2) == "getaddrinfo"
+        loop.getaddrinfo.assert_awaited_once_with("x", 1, type=2)
+        with pytest.raises(TypeError):
+            await loop.sock_recv()
+
+
+def test_bound_and_unbound_methods_are_called_as_ever(module: ModuleType, run) -> None:
+    async def main() -> None:
+        queue, other = module.Queue(), module.Queue()
+        get, put = queue.get, queue.put
+        assert get.__self__ is queue
+        assert get == queue.get != other.get
+        await put(item=1)
+        assert await module.Queue.get(queue) == 1
+        await module.Queue.put(queue, 2)
+        assert await get() == 2
+        for wrong in (lambda: get(1), lambda: put(), lambda: put(1, 2), lambda: put(other=1)):
+            with pytest.raises(TypeError):
+                await wrong()
+        for wrong in (module.Queue.get, lambda: module.Queue.get(5), lambda: module.Queue.get(module.Lock())):
+            with pytest.raises((TypeError, AttributeError)):
+                await wrong()
+
+        class Doubling(module.Queue):
+            async def get(self):
+                return 2 * await super().get()
+
+        doubling = Doubling()
+        await doubling.put(4)
+        assert await doubling.get() == 8
+        await doubling.put(4)
+        assert await module.Queue.get(doubling) == 4
+
+    run(main)
 
 
 @pytest.mark.usefixtures("sabio")

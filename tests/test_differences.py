@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -90,18 +89,6 @@ async def test_a_native_coroutine_has_no_python_frame(sabio: ModuleType) -> None
         assert task.get_stack() == []
     finally:
         task.cancel()
-
-
-def test_methods_that_give_coroutines_are_no_coroutine_functions(loop: AnyLoop, loop_name: str) -> None:
-    for method in (loop.create_connection, loop.sock_recv, loop.getaddrinfo, loop.shutdown_asyncgens):
-        assert inspect.iscoroutinefunction(method) == (loop_name == "asyncio")
-
-
-def test_mocks_of_a_class_have_to_be_told_what_is_awaited(sabio: ModuleType) -> None:
-    plain = mock.create_autospec(sabio.Queue, instance=True)
-    assert not isinstance(plain.get, mock.AsyncMock)
-    original = mock.create_autospec(asyncio.Queue, instance=True)
-    assert isinstance(original.get, mock.AsyncMock)
 
 
 async def test_futures_of_as_completed_are_made_in_the_order_of_the_arguments(sabio: ModuleType) -> None:

@@ -12,6 +12,7 @@ mod begun;
 mod combinators;
 mod copying;
 mod coroutine;
+mod coroutine_marks;
 mod event_loop;
 mod ffi;
 mod foreign;
@@ -129,21 +130,7 @@ mod _sabio {
         crate::taskgroup::init(module)?;
         crate::wait_for::init(module)?;
         crate::tasks::init(module)?;
-        crate::ffi::mark_coroutine_functions(
-            module,
-            &[
-                "create_subprocess_exec",
-                "create_subprocess_shell",
-                "open_connection",
-                "open_unix_connection",
-                "sleep",
-                "start_server",
-                "start_unix_server",
-                "to_thread",
-                "wait",
-                "wait_for",
-            ],
-        )?;
+        crate::coroutine_marks::init(module)?;
         module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
         module.setattr("_knows_tasks", crate::image::tasks(module.py()).is_some())?;
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;

@@ -1,5 +1,5 @@
 //! Functions that give coroutines, as `inspect` and `unittest.mock` want them: built-in ones with the marks of a
-//! coroutine function, which no built-in function can carry itself.
+//! coroutine function, which no built-in function can carry itself. (Methods: `coroutine_method.rs`.)
 //!
 //! Such an object stands before a built-in function and is like it in everything but the marks and its type. A call goes
 //! straight to the C function, where that takes the arguments of a vectorcall.
@@ -18,8 +18,12 @@ use super::object::Obj;
 /// One mark: the name of the attribute, and its value.
 struct Mark(Obj, Obj);
 
-/// What tells a coroutine function: `inspect`'s marks, from 3.12 on, and asyncio's of before.
+/// What tells a coroutine function: `inspect`'s marks, from 3.12 on, and asyncio's of before. Where `unittest.mock` makes
+/// a function after another one, it looks at the marks only if there is a `__code__`.
 static MARKS: Global<Vec<Mark>> = Global::new();
+
+/// The source of that code, which is never run.
+const CODE: &CStr = c"async def native(*args, **kwargs): ...";
 
 #[repr(C)]
 struct CoroutineFunction {
@@ -37,9 +41,7 @@ struct CoroutineFunction {
 /// TypeError for what is no built-in function; AttributeError for what is not there.
 pub(crate) fn mark_coroutine_functions(module: &Bound<'_, PyModule>, names: &[&str]) -> PyResult<()> {
     let py = module.py();
-    if MARKS.try_get(py).is_none() {
-        MARKS.set(py, marks(py)?);
-    }
+    prepare_marks(py)?;
     let class = class(py)?;
     for name in names {
         let function = module.getattr(*name)?;
@@ -48,8 +50,22 @@ pub(crate) fn mark_coroutine_functions(module: &Bound<'_, PyModule>, names: &[&s
     Ok(())
 }
 
+/// Finds out what the marks are.
+pub(super) fn prepare_marks(py: Python<'_>) -> PyResult<()> {
+    if MARKS.try_get(py).is_none() {
+        MARKS.set(py, marks(py)?);
+    }
+    Ok(())
+}
+
 fn marks(py: Python<'_>) -> PyResult<Vec<Mark>> {
-    let mut marks = Vec::new();
+    let namespace = PyDict::new(py);
+    py.run(CODE, Some(&namespace), None)?;
+    let code = namespace.as_any().get_item("native")?.getattr("__code__")?;
+    let mut marks = vec![Mark(
+        PyString::intern(py, "__code__").into_any().into(),
+        code.into(),
+    )];
     if let Some(mark) = py.import("inspect")?.getattr_opt("markcoroutinefunction")? {
         let marked = py.import("types")?.getattr("SimpleNamespace")?.call0()?;
         mark.call1((&marked,))?;
@@ -109,11 +125,16 @@ unsafe extern "C" fn vectorcall(
     }
 }
 
-unsafe extern "C" fn getattr(
-    slf: *mut py_ffi::PyObject,
+/// An attribute of what stands before `inner`: a mark, or else what `inner` has. A new reference, or null with an
+/// exception set.
+///
+/// # Safety
+/// Attached; `inner` is alive, and `name` is a string.
+pub(super) unsafe fn marked_attribute(
+    inner: *mut py_ffi::PyObject,
     name: *mut py_ffi::PyObject,
 ) -> *mut py_ffi::PyObject {
-    // SAFETY: the interpreter calls this with an instance of our class and a string, attached.
+    // SAFETY: as the caller says.
     unsafe {
         let py = Python::assume_attached();
         for Mark(mark, value) in MARKS.try_get(py).into_iter().flatten() {
@@ -123,8 +144,16 @@ unsafe extern "C" fn getattr(
                 _ => {}
             }
         }
-        py_ffi::PyObject_GetAttr((*slf.cast::<CoroutineFunction>()).function, name)
+        py_ffi::PyObject_GetAttr(inner, name)
     }
+}
+
+unsafe extern "C" fn getattr(
+    slf: *mut py_ffi::PyObject,
+    name: *mut py_ffi::PyObject,
+) -> *mut py_ffi::PyObject {
+    // SAFETY: the interpreter calls this with an instance of our class and a string, attached.
+    unsafe { marked_attribute((*slf.cast::<CoroutineFunction>()).function, name) }
 }
 
 unsafe extern "C" fn repr(slf: *mut py_ffi::PyObject) -> *mut py_ffi::PyObject {

@@ -19,6 +19,7 @@ mod class;
 mod context;
 mod convert;
 mod coroutine_function;
+mod coroutine_method;
 mod current;
 mod ending;
 mod error;
@@ -54,6 +55,7 @@ pub(crate) use class::{Base, Class, ClassBuilder, ClassCell};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit, is_context};
 pub(crate) use convert::{IntoObj, double};
 pub(crate) use coroutine_function::mark_coroutine_functions;
+pub(crate) use coroutine_method::CoroutineMethods;
 pub(crate) use current::{Current, Stage, Stepping, current, doubt_current, with_current, with_stage};
 pub(crate) use error::{
     BaseKind, Outcome, Raised, base_kind, guard, guard_outcome, is_cancelled_error, quiet_lack_of_memory,
