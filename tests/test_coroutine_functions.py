@@ -120,8 +120,8 @@ def test_methods_that_give_coroutines_say_so(module: ModuleType, name: str, meth
     assert inspect.isroutine(function)
     assert (function.__name__, function.__qualname__.rpartition(".")[2]) == (method, method)
     assert pickle.loads(pickle.dumps(function)) is function
-    original = getattr(getattr(asyncio, name), method)
-    assert [*inspect.signature(function).parameters] == [*inspect.signature(original).parameters]
+    # What the parameters are called is compared in test_signatures.py.
+    assert next(iter(inspect.signature(function).parameters)) == "self"
     mocked = mock.create_autospec(getattr(module, name), instance=True)
     assert isinstance(getattr(mocked, method), mock.AsyncMock)
     assert isinstance(getattr(mock.Mock(spec=getattr(module, name)), method), mock.AsyncMock)
