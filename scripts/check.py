@@ -6,13 +6,13 @@ something happens (marker `alone`) run at the end, with nothing beside them, and
 and may do better alone (`jobs.py`). What the Python suite on the default interpreter with the release build prints is
 kept for the end: its closing line is the last one of a good run. Exits with 1 if anything failed.
 
-Which interpreter gets what: the default one everything, with the release build and once more with a build that
-checks arithmetic and assertions; the oldest and the newest the whole suite; those between them the conformance tests
-of the modules that matter most, and the latest of them the suite without the stress tests. (`make wheels ARGS=--test`
-runs the whole suite on all of them.) Tests of the project's own scripts, for which the build makes no difference, run
-once. The conformance tests of what `sabio.install()` replaces, with it installed,
-are run in full on the default and on the newest one; the others get the modules of them that matter most. All but the
-default one use the cargo profile `quick`, which optimises but does not spend minutes on linking.
+Which interpreter gets what: the default one everything, with the release build and once more with a build that checks
+arithmetic and assertions; the oldest and the newest the whole suite; those between them the conformance tests of the
+modules that matter most, and the latest of them the suite without the stress tests. (`make wheels ARGS=--test` runs
+the whole suite on all of them.) Tests of the project's own scripts, for which the build makes no difference, run
+once. The conformance tests of what `sabio.install()` replaces, with it installed, are run in full on the default and
+on the newest one; the others get the modules of them that matter most. All but the default one use the cargo profile
+`quick`, which optimises but does not spend minutes on linking.
 """
 
 from __future__ import annotations
@@ -188,9 +188,9 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
             alone.append(lateness(environment))
         else:
             # All of them have CPython's own suite; `make wheels ARGS=--test` runs ours on each.
-            shorter = suite_without_stress(environment, *ON_SABIO_ALONE, *WITHOUT_SCRIPTS)
-            chosen = [shorter] if version == between[0] else []
-            tests.append([*chosen, *conformance(environment, "--quick")])
+            tests.append(conformance(environment, "--quick"))
+            if version == between[0]:
+                tests[-1].insert(0, suite_without_stress(environment, *ON_SABIO_ALONE, *WITHOUT_SCRIPTS))
         tests[-1] += conformance_installed(environment, *(() if version == newest else ("--quick",)))
     # A build uses both cores for most of its time, so the builds are spread out: each runs while that is tested
     # which the one before it has made.

@@ -3,11 +3,11 @@
     python3 scripts/environment.py --with run -- -m sabio examples/crawl.py
 
 There is one environment per version of Python and cargo profile, `.venv/3.11` (release) or `.venv/3.11-dev`, and
-where pinned tools would get into each other's way one per purpose, `.venv/3.14-bench`. Each profile has
-a target directory, in which the versions share what does not depend on Python; what was built for a version is kept,
-so that going from one to the other builds nothing again. Work whose inputs have not changed since it was last done is
-skipped. What is built for a sanitizer is made with flags that the compiler takes
-from nightly versions only, or from one that is told to be the standard library's own (`RUSTC_BOOTSTRAP`).
+where pinned tools would get into each other's way one per purpose, `.venv/3.14-bench`. Each profile has a target
+directory, in which the versions share what does not depend on Python; what was built for a version is kept, so that
+going from one to the other builds nothing again. Work whose inputs have not changed since it was last done is skipped.
+What is built for a sanitizer is made with flags that the compiler takes from nightly versions only, or from one that
+is told to be the standard library's own (`RUSTC_BOOTSTRAP`).
 
 Invariant: `installed.json` in an environment records a step only after that step has succeeded. So an interrupted run
 repeats the step that it was in.
@@ -181,7 +181,7 @@ class Environment:
             return
         wheels = target_directory() / "built" / self.build_name
         wheels.mkdir(parents=True, exist_ok=True)
-        with wheels.with_suffix(f"{wheels.suffix}.lock").open("w") as lock:
+        with (wheels.parent / f"{wheels.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._pip("--force-reinstall", "--no-deps", "--no-index", self._wheel(wheels, digest))
         self._write(record | {"sabio": digest})

@@ -221,6 +221,14 @@ def sabio() -> ModuleType:
     return importlib.import_module("sabio")
 
 
+@pytest.fixture
+def installed(sabio: ModuleType) -> Iterator[ModuleType]:
+    """The package, installed into asyncio during the test."""
+    sabio.install()
+    yield sabio
+    sabio.uninstall()
+
+
 @pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest) -> World:
     """Each way of mixing our objects, tasks and loop with asyncio's, and asyncio alone."""

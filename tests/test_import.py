@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.support.process import lines
 
 REIMPORT = """\
 import sys
@@ -35,21 +34,13 @@ print(sabio.run(sabio.sleep(0.001, "runs")))
 """
 
 
-def run_code(source: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, timeout=25, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
-
-
 @pytest.mark.usefixtures("sabio")
 def test_a_new_import_gives_the_same_classes() -> None:
-    assert run_code(REIMPORT) == ["runs"]
+    assert lines(REIMPORT) == ["runs"]
 
 
 @pytest.mark.usefixtures("sabio")
 def test_a_subinterpreter_refuses_the_import_and_the_first_one_goes_on() -> None:
-    refusal, last = run_code(SUBINTERPRETER)
+    refusal, last = lines(SUBINTERPRETER)
     assert "does not support loading in subinterpreters" in refusal
     assert last == "runs"

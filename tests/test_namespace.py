@@ -11,17 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import run_python
+from tests.support.process import lines
 from tests.support.versions import SINCE_3_13, SINCE_3_14
 
 #: Objects of ours that have the name of one of asyncio's, and are only made by other means.
 MADE_BY_OTHERS = {"Server"}
-
-
-def lines(code: str, *options: str) -> list[str]:
-    done = run_python(*options, "-c", code)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
 
 
 def public_names(module: types.ModuleType) -> list[str]:

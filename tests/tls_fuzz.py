@@ -11,21 +11,18 @@ connection is lost.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import os
 import random
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from tests.support.certificates import client_context, server_context
-from tests.support.engines import VARIABLE, available
 from tests.support.net import tcp_pair
+from tests.support.seeds import command_line
 
 #: How long a peer whose records were damaged waits for an answer, in seconds: there need not be one.
 PATIENCE = 0.02
@@ -324,26 +321,10 @@ def main() -> None:
     """Does what the command line says."""
     import sabio
 
-    parser = argparse.ArgumentParser(prog="python -m tests.tls_fuzz", description="Random TLS connections.")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--seed", type=int)
-    what.add_argument("--seconds", type=float, help="how long new ones are tried")
-    given = parser.parse_args()
-    first = time.time_ns() // 1000 if given.seed is None else given.seed
-    end = time.monotonic() + (given.seconds or 0)
-    seed = first
-    while True:
-        for engine in available():
-            os.environ[VARIABLE] = engine
-            try:
-                run_seed(sabio, sabio.new_event_loop, seed)
-            except BaseException:
-                print(f"failed with the engine {engine}: python -m tests.tls_fuzz --seed {seed}", flush=True)
-                raise
-        seed += 1
-        if time.monotonic() > end:
-            break
-    print(f"{seed - first} seeds from {first} on, each with {' and '.join(available())}")
+    def run(seed: int) -> None:
+        run_seed(sabio, sabio.new_event_loop, seed)
+
+    command_line("python -m tests.tls_fuzz", "Random TLS connections.", run)
 
 
 if __name__ == "__main__":

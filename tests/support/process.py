@@ -78,6 +78,13 @@ def run_python(
     )
 
 
+def lines(code: str, *options: str) -> list[str]:
+    """The lines that `code` prints, which knows no loop under test; it must end well and write no complaint."""
+    done = run_python(*options, "-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
 def complaints(done: subprocess.CompletedProcess[str]) -> str:
     """What a program has written to standard error, but for what is the machine's fault."""
     return SLOW_CALLBACK.sub("", done.stderr)

@@ -30,6 +30,7 @@ mod instance;
 mod kept;
 mod libssl;
 mod lifecycle;
+mod marked;
 mod method;
 mod native;
 mod object;
