@@ -110,6 +110,8 @@ async def test_what_the_connection_is_can_be_asked():
     async with serving(Recorder, server) as served:
         transport, protocol = await served.connect(ssl=client)
         assert transport.get_extra_info("sslcontext") is client
+        # Private, and asked for all the same: by aiohttp's tests.
+        assert transport._ssl_protocol._sslcontext is client
         assert transport.get_extra_info("peername") == served.address
         assert transport.get_extra_info("sockname") == transport.get_extra_info("socket").getsockname()
         assert transport.get_extra_info("compression", "none") is None

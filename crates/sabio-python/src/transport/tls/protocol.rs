@@ -126,6 +126,11 @@ fn define(table: &mut MethodTable<TlsProtocol>) {
             c"_app_protocol",
             c"The protocol of the application, or None.",
             |slf, _py| Ok(slf.transport.get().and_then(|tls| tls.protocol.get())),
+        )
+        .getter(
+            c"_sslcontext",
+            c"The ssl.SSLContext of the connection, or None.",
+            |slf, _py| Ok(slf.transport.get().and_then(|tls| tls.ssl_context.get())),
         );
 }
 
