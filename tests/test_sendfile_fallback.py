@@ -90,7 +90,12 @@ async def test_cancelling_leaves_protocol_and_transport_in_step(file):
     async with connected() as (transport, protocol, peer):
         large = io.BytesIO(DATA * 32)
         sending = asyncio.create_task(asyncio.get_running_loop().sendfile(transport, large))
-        await asyncio.sleep(0.1)
+        # Nobody reads, so it comes to a stop sooner or later.
+        await until(lambda: transport.get_write_buffer_size() > 1 << 16)
+        position = 0
+        while position != large.tell():
+            position = large.tell()
+            await asyncio.sleep(0.1)
         await cancel(sending)
         assert transport.get_protocol() is protocol
         assert protocol.calls[-1] == "pause_writing"
