@@ -186,10 +186,6 @@ PACKAGES = (
             r"tests/test_web_functional\.py::test_keepalive_expires_on_time\[.*": (
                 "it replaces loop.time(), by which asyncio's loop reckons itself; sabio's clock is the system's"
             ),
-            r"tests/test_run_app\.py::TestShutdown::test_shutdown_close_websockets": (
-                "a message has to arrive within one sleep(0); while callbacks are ready sabio looks at descriptors "
-                "about every 200 microseconds, and not in each turn"
-            ),
         },
     ),
     Package(

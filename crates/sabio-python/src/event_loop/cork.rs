@@ -137,6 +137,9 @@ impl Loop {
 
     fn uncork_all(slf: &Ref<Loop>, py: Python<'_>) -> Outcome<()> {
         slf.corked.held.set(0);
+        if !slf.corked.transports.is_empty() {
+            slf.expect_events();
+        }
         while let Some(transport) = slf.corked.transports.pop() {
             match transport {
                 CorkedTransport::Stream(stream) => flush(&stream, py)?,

@@ -334,6 +334,12 @@ impl Loop {
         self.is_running() && !self.waiting.get()
     }
 
+    /// Something is sent, received or closed: the next turn looks at the descriptors.
+    #[inline]
+    pub(crate) fn expect_events(&self) {
+        self.pace.expect();
+    }
+
     /// How many transports have data in this turn, about.
     #[inline]
     pub(crate) fn readable(&self) -> u32 {

@@ -29,6 +29,9 @@ const MAX_STRIDE: u32 = 32;
 /// So many turns of each run look at the descriptors in any case.
 const FIRST_TURNS: u32 = 2;
 
+/// A turn with no more callbacks than these looks whether what the one before it sent has been answered.
+const FEW_CALLBACKS: usize = 16;
+
 /// Decides in which turns a busy loop reads the clock, so that short turns do not pay for it and long ones do not
 /// starve input, output and timers: the stride follows the length of the turns.
 #[derive(Default)]
@@ -38,6 +41,7 @@ pub(super) struct Pace {
     last_look: Cell<u64>,
     last_poll: Cell<u64>,
     first_turns: Cell<u32>,
+    expectant: Cell<bool>,
 }
 
 /// What a busy turn should look at.
@@ -49,19 +53,22 @@ enum Look {
 
 impl Pace {
     #[inline]
-    fn turn(&self) -> Look {
+    fn turn(&self, ready: usize) -> Look {
         let left = self.turns_left.get();
         if left > 0 {
             self.turns_left.set(left - 1);
             return Look::Nothing;
         }
-        self.look()
+        self.look(ready)
     }
 
-    fn look(&self) -> Look {
+    fn look(&self, ready: usize) -> Look {
         let first_turns = self.first_turns.get();
         if first_turns > 0 {
             self.first_turns.set(first_turns - 1);
+            return Look::Poller;
+        }
+        if self.expectant.replace(false) && ready <= FEW_CALLBACKS {
             return Look::Poller;
         }
         let now = Nanos::now();
@@ -91,7 +98,16 @@ impl Pace {
         self.first_turns.set(FIRST_TURNS);
     }
 
+    /// Something was sent, received or closed in this turn. The peer may be on this very loop, or answer at once, and a
+    /// program may count turns until it does: the next turn looks, unless the loop is busy with many callbacks.
+    #[inline]
+    pub(super) fn expect(&self) {
+        self.turns_left.set(0);
+        self.expectant.set(true);
+    }
+
     fn polled(&self, now: Nanos) {
+        self.expectant.set(false);
         self.last_poll.set(now.0);
         self.last_look.set(now.0);
     }
@@ -115,6 +131,9 @@ fn dispatch_other(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps<'_>, item: 
         return step::run(py, slf, steps, task, input);
     }
     step::leave(py, slf, steps)?;
+    if let Ready::Readable(_) | Ready::Writable(_) | Ready::Event(_) = item {
+        slf.expect_events();
+    }
     let done = match item {
         Ready::Step(_) | Ready::Wakeup(_) | Ready::StepWith(_) => Ok(()),
         Ready::Call(handle) => return Handle::run(&handle, py),
@@ -157,7 +176,7 @@ impl Loop {
         if slf.ready.is_empty() || slf.stopping.get() {
             Loop::poll(slf, py, steps)?;
         } else {
-            match slf.pace.turn() {
+            match slf.pace.turn(slf.ready.len()) {
                 Look::Nothing => {}
                 Look::Timers(now) => {
                     slf.expire_timers(py, now);

@@ -44,7 +44,7 @@ pub(super) fn two_args(
     }
 }
 
-/// TypeError for a TLS socket, ValueError for a blocking one (debug mode).
+/// Begins an operation on a socket: TypeError for a TLS socket, ValueError for a blocking one (debug mode).
 #[inline]
 pub(super) fn check(py: Python<'_>, slf: &Ref<Loop>, sock: &Obj) -> PyResult<()> {
     let module = socket_module(py)?;
@@ -58,6 +58,7 @@ pub(super) fn check(py: Python<'_>, slf: &Ref<Loop>, sock: &Obj) -> PyResult<()>
     if slf.debug() && is_blocking(py, sock)? {
         return Err(PyValueError::new_err("the socket must be non-blocking"));
     }
+    slf.expect_events();
     Ok(())
 }
 

@@ -139,6 +139,7 @@ pub(super) fn connection_lost<T: Transport>(
         }
         None => Ok(()),
     };
+    event_loop.expect_events();
     let closed = slf.shared().descriptor.close(py, Some(event_loop));
     slf.shared().protocol.set(None);
     let ended = slf.ended(py);

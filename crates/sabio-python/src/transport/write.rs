@@ -210,6 +210,7 @@ pub(crate) fn write(slf: &Ref<Stream>, data: &Bound<'_, PyAny>) -> PyResult<()> 
         return Ok(());
     };
     if slf.queue.is_empty() && (size >= CORKED_AT_MOST || !event_loop.can_cork()) {
+        event_loop.expect_events();
         send_at_once(slf, py, &data)?;
     } else {
         data.push(py, &slf.queue, 0);
@@ -279,6 +280,7 @@ fn settle(slf: &Ref<Stream>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult
             }
             return Ok(());
         }
+        event_loop.expect_events();
         send_queued(slf, py)?;
     }
     flow::maybe_pause(slf, py)
@@ -335,6 +337,9 @@ fn write_eof(slf: &Ref<Stream>, py: Python<'_>) -> PyResult<()> {
     }
     flush_now(slf, py)?;
     if slf.queue.is_empty() && !slf.is_lost() {
+        if let Some(event_loop) = slf.event_loop.get() {
+            event_loop.expect_events();
+        }
         slf.descriptor
             .borrow()
             .and_then(socket::shutdown_write)

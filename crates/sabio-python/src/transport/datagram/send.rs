@@ -339,6 +339,7 @@ fn settle(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResu
             }
             return Ok(());
         }
+        event_loop.expect_events();
         send_queued(slf, py)?;
     }
     flow::maybe_pause(slf, py)

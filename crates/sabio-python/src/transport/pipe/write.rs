@@ -244,6 +244,7 @@ pub(crate) fn write(slf: &Ref<WritePipe>, data: &Bound<'_, PyAny>) -> PyResult<(
     let may_cork = event_loop.can_cork();
     let mut sent = 0;
     if slf.queue.is_empty() && (size >= CORKED_AT_MOST || !may_cork) {
+        event_loop.expect_events();
         let written = slf
             .descriptor
             .borrow()
@@ -271,6 +272,7 @@ fn settle(slf: &Ref<WritePipe>, py: Python<'_>, event_loop: &Ref<Loop>, may_cork
         }
         return Ok(());
     } else {
+        event_loop.expect_events();
         send_queued(slf, py)?;
     }
     flow::maybe_pause(slf, py)

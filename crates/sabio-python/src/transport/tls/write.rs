@@ -227,6 +227,7 @@ fn settle(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
         }
         return Ok(());
     }
+    event_loop.expect_events();
     push_out_or_end(slf, py)
 }
 
