@@ -8,12 +8,12 @@ import socket
 import pytest
 
 from tests.support.datagrams import Recorder, address_of, close, endpoint
-from tests.support.net import HOST, unused_port
+from tests.support.net import HOST, unused_udp_port
 from tests.support.waiting import turns, until
 
 
 async def test_nobody_listens():
-    client, protocol = await endpoint(remote_addr=(HOST, unused_port()))
+    client, protocol = await endpoint(remote_addr=(HOST, unused_udp_port()))
     client.sendto(b"x")
     await until(lambda: protocol.errors)
     assert isinstance(protocol.errors[0], ConnectionRefusedError)

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from tests.support.datagrams import Echo, address_of, close, endpoint
-from tests.support.net import HOST, unused_port
+from tests.support.net import HOST, unused_udp_port
 from tests.support.waiting import turns, until
 
 
@@ -90,7 +90,7 @@ async def test_udp_datagrams_that_are_too_long(size):
 
 async def test_error_of_the_network_ends_nothing():
     server, _ = await endpoint(Echo)
-    client, protocol = await endpoint(remote_addr=(HOST, unused_port()))
+    client, protocol = await endpoint(remote_addr=(HOST, unused_udp_port()))
     for round_number in range(1, 4):
         client.sendto(b"x")
         await until(lambda count=round_number: len(protocol.errors) >= count)
@@ -103,7 +103,7 @@ async def test_unconnected_endpoint_hears_of_no_errors():
     server, sink = await endpoint()
     client, protocol = await endpoint()
     for _ in range(5):
-        client.sendto(b"lost", (HOST, unused_port()))
+        client.sendto(b"lost", (HOST, unused_udp_port()))
         client.sendto(b"x", address_of(server))
         await turns(2)
     await until(lambda: len(sink.received) == 5)

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.support.datagrams import Echo, Recorder, address_of, close, endpoint
-from tests.support.net import HOST, unused_port
+from tests.support.net import HOST, unused_udp_port
 from tests.support.waiting import until
 
 #: Linux's numbers: that a socket receives rows as one, and that it sends without checksums.
@@ -154,7 +154,7 @@ async def test_closing_in_the_middle_of_a_burst():
 
 
 async def test_nobody_listens_to_a_burst():
-    client, protocol = await endpoint(remote_addr=(HOST, unused_port()))
+    client, protocol = await endpoint(remote_addr=(HOST, unused_udp_port()))
     for _ in range(3):
         for _ in range(20):
             client.sendto(b"0123456789")

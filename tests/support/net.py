@@ -58,8 +58,15 @@ def silent_listener() -> Iterator[tuple[str, int]]:
 
 
 def unused_port(host: str = HOST) -> int:
-    """A port on which nobody listens at this moment."""
+    """A TCP port on which nobody listens at this moment."""
     with listener(host) as sock:
+        return int(sock.getsockname()[1])
+
+
+def unused_udp_port() -> int:
+    """A UDP port of `HOST` to which nobody is bound at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((HOST, 0))
         return int(sock.getsockname()[1])
 
 
