@@ -9,10 +9,12 @@ Called by `packages.py`.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,22 @@ from package_suite import PAUSED, PLUGINS, WORLDS, Run, Suite
 
 class Paused(Exception):
     """The time of a portion is over, and there is more to do."""
+
+
+class Busy(Exception):
+    """Another process runs the same suite in the same world; its text says which."""
+
+
+@contextmanager
+def claimed(folder: Path, world: str) -> Iterator[None]:
+    """Has a world of a suite, whose records are in `folder`, for itself: two would write one record. Raises Busy."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{world}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"another process is running {folder.name} ({world})") from None
+        yield
 
 
 def identity(package: Package, on: Mapping[str, str]) -> str:

@@ -36,7 +36,7 @@ import package_source
 from environment import Environment, choose
 from package_compare import NOT_RUN, REPEATS, compare
 from package_list import BY_NAME, PACKAGES, Package
-from package_portions import Paused, Portions
+from package_portions import Busy, Paused, Portions
 from package_report import Result
 from package_servers import SERVERS
 from package_source import Unavailable
@@ -65,7 +65,7 @@ def versions(python: Path, profile: str) -> dict[str, str]:
 
 
 def run_package(package: Package, options: argparse.Namespace, pause: float) -> Result:
-    """Runs one package in all worlds. Raises Unavailable, and Paused if it is not done before `pause`.
+    """Runs one package in all worlds. Raises Unavailable, Busy, and Paused if it is not done before `pause`.
 
     With the option `world` it does the portions of that world only, and there is always more to do.
     """
@@ -89,7 +89,10 @@ def run_package(package: Package, options: argparse.Namespace, pause: float) -> 
             servers |= stack.enter_context(SERVERS[name]())
         package = with_servers(package, servers)
         suites, runs = {}, {}
-        for world in [options.world] if options.world else WORLDS:
+        worlds = [options.world] if options.world else WORLDS
+        for world in worlds:
+            stack.enter_context(package_portions.claimed(output, world))
+        for world in worlds:
             # The same path for all of them, unless others are at work: it may stand in the name of a test.
             tree = package_source.unpack(package, sdist, f"tree-{world}" if options.world else "tree")
             suites[world] = Suite(package, environment.python, tree, output, servers)
@@ -199,6 +202,8 @@ def main() -> None:
         pause = time.monotonic() + options.portion
         try:
             results = run_all(chosen, options, pause)
+        except Busy as reason:
+            sys.exit(f"packages: {reason}: wait for its end, or name another world with --world")
         except Paused:
             say("there is more to do: the same command goes on")
             sys.exit(MORE)

@@ -11,7 +11,7 @@ import pytest
 from tests.support.datagrams import Echo as EchoDatagrams
 from tests.support.datagrams import Recorder as RecordDatagrams
 from tests.support.datagrams import address_of, close, endpoint
-from tests.support.net import HOST, unused_port
+from tests.support.net import HOST, unused_udp_port
 from tests.support.protocols import Echo, Recorder
 from tests.support.waiting import until
 
@@ -89,7 +89,7 @@ async def test_socat_asks_a_udp_server():
 
 
 async def test_udp_client_of_socat():
-    port = unused_port()
+    port = unused_udp_port()
     with listening(f"UDP4-RECVFROM:{port},bind={HOST},fork", "EXEC:cat"):
         client, protocol = await endpoint(RecordDatagrams, remote_addr=(HOST, port))
         for _ in range(100):

@@ -218,6 +218,15 @@ def test_worlds_can_be_run_beside_each_other(divided):
     assert [[*after.run(world, 20).outcomes] for world in ("asyncio", "loop")] == [names] * 2
 
 
+def test_a_world_is_run_by_one_process_at_a_time(packages, tmp_path):
+    claimed = packages.portions.claimed
+    with claimed(tmp_path, "loop"), claimed(tmp_path, "asyncio"):
+        with pytest.raises(packages.portions.Busy, match=rf"{tmp_path.name} \(loop\)"), claimed(tmp_path, "loop"):
+            pass
+    with claimed(tmp_path, "loop"):
+        pass
+
+
 def test_portions_of_another_run_are_not_taken(packages, divided):
     suite, names, portion = divided
     portion(pause=60).run("asyncio", 20)
