@@ -115,14 +115,23 @@ impl NativeFunction {
     #[cfg(Py_3_12)]
     #[inline(always)]
     pub(crate) fn call_at_once<const N: usize>(&self, py: Python<'_>, args: [&Obj; N]) -> Outcome<Obj> {
-        let (Convention::Fast(function), false) = (self.convention, self.is_method) else {
+        if self.is_method {
             return self.call(py, args);
-        };
+        }
         let mut pointers = args.map(Obj::as_ptr);
-        // SAFETY: attached; the function is called as its definition states, with its module and live arguments. It
-        // returns a new reference or null with an exception set.
+        let count = N as py_ffi::Py_ssize_t;
+        // SAFETY: attached; the function is called as its definition states, with its module, live arguments and no
+        // keywords. It returns a new reference or null with an exception set.
         unsafe {
-            let result = function(self.owner, pointers.as_mut_ptr(), N as py_ffi::Py_ssize_t);
+            let result = match self.convention {
+                Convention::FastKeywords(function) => {
+                    function(self.owner, pointers.as_ptr(), count, std::ptr::null_mut())
+                }
+                Convention::Fast(function) => function(self.owner, pointers.as_mut_ptr(), count),
+                Convention::OneArg(_) | Convention::Method(_) | Convention::Other => {
+                    return self.call(py, args);
+                }
+            };
             Obj::from_owned_or_err(py, result)
         }
     }
