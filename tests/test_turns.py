@@ -121,6 +121,53 @@ async def test_what_sock_sendall_sends_is_there_in_the_next_turn():
         loop.remove_reader(far)
 
 
+async def test_what_waits_in_a_pipe_is_there_once_it_is_connected():
+    loop = asyncio.get_running_loop()
+    read_end, write_end = (os.fdopen(fd, mode, 0) for fd, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    with write_end:
+        write_end.write(b"x")
+        reader, protocol = await loop.connect_read_pipe(Recorder, read_end)
+        # asyncio looks in the very turn in which the caller goes on.
+        assert await turns_until(lambda: protocol.received) <= 1
+        reader.close()
+        await protocol.lost
+
+
+async def test_what_waits_in_a_socket_is_there_once_it_is_connected():
+    loop = asyncio.get_running_loop()
+    with socket_pair() as (near, far):
+        far.send(b"x")
+        transport, protocol = await loop.create_unix_connection(Recorder, sock=near)
+        assert await turns_until(lambda: protocol.received) <= 1
+        transport.abort()
+        await protocol.lost
+
+
+async def test_what_waits_for_a_paused_transport_is_there_after_it_was_resumed():
+    async with stream_pair() as (near, far):
+        far.transport.pause_reading()
+        near.transport.write(b"x")
+        await asyncio.sleep(0.01)
+        assert not far.received
+        far.transport.resume_reading()
+        assert await turns_until(lambda: far.received) <= TURNS
+
+
+async def test_what_waits_for_a_reader_is_there_after_it_was_added():
+    loop = asyncio.get_running_loop()
+    with socket_pair() as (near, far):
+        near.send(b"x")
+        await asyncio.sleep(0.01)
+        arrived: list[bytes] = []
+        loop.add_reader(far, lambda: arrived.append(far.recv(10)))
+        assert await turns_until(lambda: arrived) <= TURNS
+        loop.remove_reader(far)
+        near.send(b"x")
+        receiving = loop.create_task(loop.sock_recv(far, 10))
+        assert await turns_until(receiving.done) <= TURNS
+        assert await receiving == b"x"
+
+
 async def test_a_busy_loop_looks_later():
     """Two turns are no promise of asyncio's, and a loop with many callbacks in each turn does not keep it."""
     loop = asyncio.get_running_loop()

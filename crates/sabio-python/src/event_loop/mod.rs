@@ -334,7 +334,7 @@ impl Loop {
         self.is_running() && !self.waiting.get()
     }
 
-    /// Something is sent, received or closed: the next turn looks at the descriptors.
+    /// Something is sent, received, closed, or asked for anew: the next turn looks at the descriptors.
     #[inline]
     pub(crate) fn expect_events(&self) {
         self.pace.expect();

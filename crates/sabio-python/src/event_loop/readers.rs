@@ -196,6 +196,7 @@ fn add(
     if slf.debug() {
         handle.record_source(py)?;
     }
+    slf.expect_events();
     let added = match direction {
         Direction::Read => slf.reactor().add_reader(fd, handle.clone()),
         Direction::Write => slf.reactor().add_writer(fd, handle.clone()),

@@ -98,8 +98,9 @@ impl Pace {
         self.first_turns.set(FIRST_TURNS);
     }
 
-    /// Something was sent, received or closed in this turn. The peer may be on this very loop, or answer at once, and a
-    /// program may count turns until it does: the next turn looks, unless the loop is busy with many callbacks.
+    /// Something was sent, received or closed in this turn, or a descriptor is newly watched. The peer may be on this very
+    /// loop, or answer at once, or data may be waiting already, and a program may count turns until that is seen: the next
+    /// turn looks, unless the loop is busy with many callbacks.
     #[inline]
     pub(super) fn expect(&self) {
         self.turns_left.set(0);

@@ -118,6 +118,7 @@ pub(super) async fn wait(slf: &Ref<Loop>, sock: &Obj, fd: RawFd, until: Until) -
         }
     })?;
     let reactor = slf.reactor();
+    slf.expect_events();
     match until {
         Until::Readable => reactor.readable(fd).await,
         Until::Writable => reactor.writable(fd).await,

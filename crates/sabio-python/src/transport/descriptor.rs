@@ -118,6 +118,7 @@ impl Descriptor {
             .token
             .take()
             .and_then(|token| event_loop.reactor().deregister(token));
+        event_loop.expect_events();
         let token = event_loop.reactor().register(self.fd.get(), interest, source)?;
         self.token.set(Some(token));
         drop(before);
@@ -145,9 +146,14 @@ impl Descriptor {
     /// # Errors
     /// Those of [`sabio_reactor::Reactor::set_interest`].
     pub(super) fn set_interest(&self, event_loop: &Loop, interest: Interest) -> io::Result<()> {
-        self.interest.set(interest);
+        let before = self.interest.replace(interest);
         match self.token.get() {
-            Some(token) if !event_loop.is_closed() => event_loop.reactor().set_interest(token, interest),
+            Some(token) if !event_loop.is_closed() => {
+                if !before.contains(interest) {
+                    event_loop.expect_events();
+                }
+                event_loop.reactor().set_interest(token, interest)
+            }
             _ => Ok(()),
         }
     }
