@@ -189,6 +189,19 @@ PACKAGES = (
         },
     ),
     Package(
+        "asyncssh",
+        ("bcrypt", "fido2", "pyopenssl"),
+        source=("asyncssh",),
+        # The rest is about keys, files and ciphers, and takes a quarter of an hour.
+        tests=tuple(f"tests/test_{part}.py" for part in ("channel", "forward", "process", "stream", "tuntap")),
+    ),
+    Package("aioquic", ("trustme",), source=("src",)),
+    Package(
+        "aioftp",
+        ("async-timeout", "pytest-asyncio", "pytest-mock", "siosocks", "trustme"),
+        source=("src",),
+    ),
+    Package(
         "hypercorn",
         ("httpx", "hypothesis", "mock", "pytest-asyncio", "pytest-trio", "trio"),
         source=("src",),
