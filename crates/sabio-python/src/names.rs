@@ -125,6 +125,7 @@ names! {
     task_class = "Task",
     cr_suspended = "cr_suspended",
     throw = "throw",
+    time = "time",
     unwrap = "unwrap",
     wait = "wait",
     write = "write",

@@ -11,7 +11,7 @@ use sabio_sync::yield_now;
 use crate::alarm::Alarmed;
 use crate::asyncio::asyncio;
 use crate::coroutine;
-use crate::event_loop::{self, Loop, LoopReactor};
+use crate::event_loop::{Loop, LoopReactor};
 use crate::ffi::{Args, Global, IntoObj, Obj, Ref, Signature, add_fast_function};
 use crate::held::hold;
 use crate::{pause, task};
@@ -46,7 +46,7 @@ fn begin(delay: &Bound<'_, PyAny>) -> PyResult<Wait> {
     }
     let until = |event_loop: &Ref<Loop>| {
         event_loop.make_room_for_timer()?;
-        let deadline = Nanos::at_or_after(event_loop::time() + seconds);
+        let deadline = Nanos::at_or_after(Loop::time(event_loop, delay.py())? + seconds);
         Ok(Wait::Until(Rc::clone(event_loop.reactor()), deadline))
     };
     if let Some(task) = task::current()

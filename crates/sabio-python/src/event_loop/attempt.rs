@@ -13,8 +13,8 @@ use sabio_reactor::Nanos;
 use sabio_reactor::socket::{self, Connect};
 use sabio_sync::staggered_race;
 
-use super::Loop;
 use super::resolve::Info;
+use super::{Loop, time};
 use crate::ffi::{Obj, Ref};
 use crate::os_error::{os_error, with_message};
 
@@ -69,13 +69,14 @@ async fn racing(
     local: Option<&[Info]>,
     delay: Duration,
 ) -> Result<OwnedFd, Vec<PyErr>> {
-    let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
     let attempts = infos
         .iter()
         .map(|info| connect_one(event_loop, info, local))
         .collect();
     let head_start = || {
-        let deadline = Nanos(Nanos::now().0.saturating_add(nanos));
+        // A clock of the program's own that fails is heard of in the loop's next turn.
+        let now = Python::attach(|py| Loop::time(event_loop, py)).unwrap_or_else(|_| time());
+        let deadline = Nanos::at_or_after(now + delay.as_secs_f64());
         event_loop.reactor().sleep_until(deadline)
     };
     let raced = staggered_race(attempts, head_start).await;

@@ -10,7 +10,7 @@ use sabio_reactor::{Nanos, remote};
 use sabio_sync::{Either, oneshot, race};
 
 use super::wrap_future::wrap_future;
-use super::{Loop, debug, time};
+use super::{Loop, debug};
 use crate::coroutine::create;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
 use crate::names::names;
@@ -109,7 +109,8 @@ async fn shutdown_default_executor(slf: Ref<Loop>, timeout: Option<Obj>) -> PyRe
     let ended = match seconds {
         None => Either::First(ended.await),
         Some(seconds) => {
-            let deadline = Nanos::at_or_after(time() + seconds);
+            let now = Python::attach(|py| Loop::time(&slf, py))?;
+            let deadline = Nanos::at_or_after(now + seconds);
             race(ended, slf.reactor().sleep_until(deadline)).await
         }
     };

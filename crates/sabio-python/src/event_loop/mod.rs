@@ -7,6 +7,7 @@
 pub(crate) mod accept;
 pub(crate) mod asyncgens;
 pub(crate) mod attempt;
+mod clock;
 pub(crate) mod connect;
 mod cork;
 pub(crate) mod create_datagram;
@@ -42,9 +43,10 @@ use std::thread::ThreadId;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
-use sabio_reactor::{Events, ForkMark, Nanos, Reactor, RemoteWakers, Resolver};
+use pyo3::types::{PyDict, PyTuple, PyType};
+use sabio_reactor::{Events, ForkMark, Reactor, RemoteWakers, Resolver};
 
+pub(crate) use self::clock::time;
 pub(crate) use self::cork::CorkedTransport;
 use crate::asyncio::asyncio;
 use crate::ffi::ContextCache;
@@ -138,6 +140,7 @@ pub(crate) struct Loop {
     pub(crate) files: readers::Files,
 
     pace: run::Pace,
+    clock: clock::Clock,
     /// How many transports had data when the poller was asked last.
     readable: Cell<u32>,
     thread: Cell<Option<ThreadId>>,
@@ -237,7 +240,9 @@ impl Drop for Loop {
 }
 
 impl Loop {
-    fn new(py: Python<'_>) -> PyResult<Loop> {
+    fn new(class: &Bound<'_, PyType>) -> PyResult<Loop> {
+        let py = class.py();
+        let clock = clock::Clock::of(class)?;
         let reactor = Rc::new(LoopReactor::new().map_err(os_error)?);
         let remote = RemoteWakers::new(reactor.waker());
         let debug = debug::debug_by_default(py)?;
@@ -255,6 +260,7 @@ impl Loop {
             signals: signals::Signals::default(),
             files: readers::Files::default(),
             pace: run::Pace::default(),
+            clock,
             readable: Cell::new(0),
             thread: Cell::new(None),
             thread_ident: Cell::new(0),
@@ -504,14 +510,15 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     sendfile::init(py)?;
     let core = ClassBuilder::<Loop>::new(c"The native part of sabio.Loop.")
         .members(define)
-        .constructor(|_class, args, kwargs| {
+        .constructor(|class, args, kwargs| {
             if !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty()) {
                 return Err(pyo3::exceptions::PyTypeError::new_err(
                     "Loop() takes no arguments",
                 ));
             }
-            Loop::new(args.py())
+            Loop::new(class)
         })
+        .attribute_listener(clock::attribute_changed)
         .finalizer(run::finalize)
         .repr(repr)
         .build(py, &Base::Object)?;
@@ -520,10 +527,4 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = public_class(py, "Loop", &[&core, &abstract_loop], doc)?;
     PUBLIC.set(py, Obj::from(&class));
     module.add("Loop", class)
-}
-
-/// The time since the clock's start, in seconds, as `loop.time()` gives it.
-#[inline]
-pub(crate) fn time() -> f64 {
-    Nanos::now().as_secs_f64()
 }

@@ -7,7 +7,9 @@ use pyo3::exceptions::{PyMemoryError, PyResourceWarning, PyRuntimeError};
 use pyo3::prelude::*;
 use sabio_reactor::{Due, Events, Fired, Nanos};
 
-use super::{Loop, Ready, SourceEvent, asyncgens, debug, errors, executor, readers, signals, until_complete};
+use super::{
+    Loop, Ready, SourceEvent, asyncgens, clock, debug, errors, executor, readers, signals, until_complete,
+};
 use crate::asyncio::asyncio;
 use crate::ffi::{MethodTable, Outcome, Ref, doubt_current, guard, guard_outcome, with_stage};
 use crate::handle::Handle;
@@ -179,6 +181,7 @@ impl Loop {
         } else {
             match slf.pace.turn(slf.ready.len()) {
                 Look::Nothing => {}
+                Look::Timers(_) if slf.clock.is_own() => Loop::poll(slf, py, steps)?,
                 Look::Timers(now) => {
                     slf.expire_timers(py, now);
                     py.check_signals()?;
@@ -203,14 +206,15 @@ impl Loop {
     /// queue.
     #[inline(never)]
     fn poll(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> PyResult<()> {
-        // Signal handlers and finalizers write outside of any callback.
+        let shown = Loop::shown_by_own_clock(slf, py, steps)?;
+        // Signal handlers, finalizers and clocks write outside of any callback.
         Loop::uncork(slf, py)?;
         let timeout = if !slf.ready.is_empty() || slf.stopping.get() {
             Some(Duration::ZERO)
         } else {
             slf.reactor
                 .next_deadline()
-                .map(|deadline| deadline.saturating_since(Nanos::now()))
+                .map(|deadline| deadline.saturating_since(shown.unwrap_or_else(Nanos::now)))
         };
         let mut events = slf.events.take().unwrap_or_else(|| Box::new(Events::new()));
         events.clear();
@@ -251,10 +255,21 @@ impl Loop {
         slf.remote.drain();
         let now = Nanos::now();
         slf.pace.polled(now);
-        slf.expire_timers(py, now);
+        let shown = Loop::shown_by_own_clock(slf, py, steps)?;
+        slf.expire_timers(py, shown.unwrap_or(now));
         waited.map_err(os_error)?;
         // Python code sees signals by itself; only a loop that waits, or runs none, has to ask.
         py.check_signals()
+    }
+
+    /// What the program's own clock shows, if timers go by one. It is Python code, and runs outside of any step.
+    #[inline]
+    fn shown_by_own_clock(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> PyResult<Option<Nanos>> {
+        if !slf.clock.is_own() {
+            return Ok(None);
+        }
+        step::leave(py, slf, steps)?;
+        clock::own_now(slf, py).map(Some)
     }
 
     /// Puts the timers that are due on the ready queue.
@@ -305,6 +320,7 @@ fn run_turns(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> Outcome<
 fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     slf.check_closed()?;
     slf.check_running(py)?;
+    clock::find(slf, py)?;
     let events = asyncio(py)?.events.bind(py);
     // Looked up at each run: whoever replaced the function wants to be told.
     let set_running_loop = names(py)?.set_running_loop.text(py);

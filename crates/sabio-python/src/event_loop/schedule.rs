@@ -196,7 +196,7 @@ fn call_later(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let delay = seconds(&call, "delay must not be None")?;
     slf.check_closed()?;
     check_timer(slf, py, &call, "call_later")?;
-    call_at_time(slf, py, super::time() + delay, None, &call)
+    call_at_time(slf, py, Loop::time(slf, py)? + delay, None, &call)
 }
 
 fn call_at(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {

@@ -253,6 +253,18 @@ impl<T: Class> ClassBuilder<T> {
         )
     }
 
+    /// Attributes are set and deleted as ever; `told` hears the name of each afterwards.
+    pub(crate) fn attribute_listener<F>(self, told: F) -> Self
+    where
+        F: Fn(&Ref<T>, &Bound<'_, PyAny>) -> PyResult<()> + Copy,
+    {
+        let _ = told;
+        self.slot(
+            py_ffi::Py_tp_setattro,
+            trampoline::setattro::<T, F> as *mut c_void,
+        )
+    }
+
     /// `repr()`.
     pub(crate) fn repr<F: Fn(&Ref<T>, Python<'_>) -> PyResult<Obj> + Copy>(self, repr: F) -> Self {
         let _ = repr;

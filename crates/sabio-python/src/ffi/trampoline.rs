@@ -293,6 +293,24 @@ where
     })
 }
 
+/// `tp_setattro` of a class that hears of what is set and deleted.
+pub(super) unsafe extern "C" fn setattro<T, F>(
+    slf: *mut py_ffi::PyObject,
+    name: *mut py_ffi::PyObject,
+    value: *mut py_ffi::PyObject,
+) -> c_int
+where
+    T: Class,
+    F: for<'a, 'py> Fn(&'a Ref<T>, &'a Bound<'py, PyAny>) -> PyResult<()> + Copy,
+{
+    // SAFETY: attached; the slot gets an instance, a name, and a value or null.
+    if unsafe { py_ffi::PyObject_GenericSetAttr(slf, name, value) } != 0 {
+        return -1;
+    }
+    // SAFETY: a slot of the class gets an instance of it; the name is alive for the call.
+    enter_int(|py| unsafe { conjure::<F>()(Ref::from_ptr_ref(&slf), borrow(py, &name)) })
+}
+
 /// `tp_hash`.
 pub(super) unsafe extern "C" fn hash<T, F>(slf: *mut py_ffi::PyObject) -> py_ffi::Py_hash_t
 where

@@ -14,7 +14,7 @@ use sabio_reactor::{Nanos, TimerKey};
 
 use super::alarm::{Alarm, OnTimeout};
 use crate::any_task::{self, RunningLoop};
-use crate::event_loop::{Loop, Ready, time};
+use crate::event_loop::{Loop, Ready};
 use crate::ffi::{BoundFunction, IntoObj, Obj, ObjCell, Ref, Slot, Visit, call_method, double, local_waker};
 use crate::names::names;
 use crate::outcome;
@@ -118,10 +118,13 @@ impl Expiry {
             return Ok(());
         }
         match event_loop {
-            RunningLoop::Ours(_) if is_plain_number(delay) => {
-                self.when.set(When::Seconds(time() + double(delay)?));
+            RunningLoop::Ours(event_loop) if is_plain_number(delay) => {
+                let now = Loop::time(&event_loop, py)?;
+                self.when.set(When::Seconds(now + double(delay)?));
             }
-            RunningLoop::Ours(_) => self.set_when(&PyFloat::new(py, time()).add(delay)?),
+            RunningLoop::Ours(event_loop) => {
+                self.set_when(&PyFloat::new(py, Loop::time(&event_loop, py)?).add(delay)?);
+            }
             RunningLoop::Other(event_loop) => {
                 self.set_when(&event_loop.bind(py).call_method0("time")?.add(delay)?);
             }
@@ -213,9 +216,9 @@ impl Expiry {
         match RunningLoop::find(py)? {
             RunningLoop::Ours(event_loop) => {
                 let (seconds, is_due) = match self.when.get() {
-                    When::Seconds(seconds) => (seconds, is_past(seconds)),
+                    When::Seconds(seconds) => (seconds, is_past(py, &event_loop, seconds)?),
                     _ => {
-                        let now = time();
+                        let now = Loop::time(&event_loop, py)?;
                         let when = self.when(py)?;
                         let is_due = when.bind(py).le(now)?;
                         (if is_due { now } else { when.bind(py).extract()? }, is_due)
@@ -375,11 +378,11 @@ const FAR: f64 = 0.1;
 
 /// Whether the loop's clock has reached this time.
 #[inline]
-fn is_past(seconds: f64) -> bool {
-    if seconds > Nanos::at_last_tick().as_secs_f64() + FAR {
-        return false;
+fn is_past(py: Python<'_>, event_loop: &Ref<Loop>, seconds: f64) -> PyResult<bool> {
+    if !event_loop.has_own_clock() && seconds > Nanos::at_last_tick().as_secs_f64() + FAR {
+        return Ok(false);
     }
-    seconds <= time()
+    Ok(seconds <= Loop::time(event_loop, py)?)
 }
 
 /// Whether what Python adds to a float is known without asking.
