@@ -7,12 +7,12 @@ and may do better alone (`jobs.py`). What the Python suite on the default interp
 kept for the end: its closing line is the last one of a good run. Exits with 1 if anything failed.
 
 Which interpreter gets what: the default one everything, with the release build and once more with a build that checks
-arithmetic and assertions; the oldest and the newest the whole suite; those between them the conformance tests of the
-modules that matter most, and the latest of them the suite without the stress tests. (`make wheels ARGS=--test` runs
-the whole suite on all of them.) Tests of the project's own scripts, for which the build makes no difference, run
-once. The conformance tests of what `sabio.install()` replaces, with it installed, are run in full on the default and
-on the newest one; the others get the modules of them that matter most. All but the default one use the cargo profile
-`quick`, which optimises but does not spend minutes on linking.
+arithmetic and assertions; the oldest and the newest the whole suite, the newest on sabio alone; those between them the
+conformance tests of the modules that matter most, and the latest of them the suite without the stress tests, on sabio
+alone. (`make wheels ARGS=--test` runs the whole suite on all of them.) Tests of the project's own scripts, for which
+the build makes no difference, run once. The conformance tests of what `sabio.install()` replaces, with it installed,
+are run in full on the default and on the newest one; the others get the modules of them that matter most. All but the
+default one use the cargo profile `quick`, which optimises but does not spend minutes on linking.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def pytest(environment: Environment, which: str, *options: str) -> Check:
     return replace(check, again=again)
 
 
-#: What a test does on asyncio is told by the same test on the oldest and the newest version.
+#: What a test does on asyncio is told by the same test with the release build.
 ON_SABIO_ALONE = ("--loops", "sabio")
 
 
@@ -184,7 +184,8 @@ def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[C
         environment = Environment(found[version], "quick")
         builds.append(build(environment, ["run", "test"]))
         if version in (oldest, newest):
-            tests.append([suite(environment, *WITHOUT_SCRIPTS), *conformance(environment)])
+            half = ON_SABIO_ALONE if version == newest else ()
+            tests.append([suite(environment, *half, *WITHOUT_SCRIPTS), *conformance(environment)])
             alone.append(lateness(environment))
         else:
             # All of them have CPython's own suite; `make wheels ARGS=--test` runs ours on each.

@@ -220,9 +220,13 @@ def test_worlds_can_be_run_beside_each_other(divided):
 
 def test_a_world_is_run_by_one_process_at_a_time(packages, tmp_path):
     claimed = packages.portions.claimed
-    with claimed(tmp_path, "loop"), claimed(tmp_path, "asyncio"):
-        with pytest.raises(packages.portions.Busy, match=rf"{tmp_path.name} \(loop\)"), claimed(tmp_path, "loop"):
-            pass
+    with (
+        claimed(tmp_path, "loop"),
+        claimed(tmp_path, "asyncio"),
+        pytest.raises(packages.portions.Busy, match=rf"{tmp_path.name} \(loop\)"),
+        claimed(tmp_path, "loop"),
+    ):
+        pass
     with claimed(tmp_path, "loop"):
         pass
 
