@@ -96,7 +96,7 @@ async def test_sleepers_wake_in_the_order_of_their_times(aio):
     order = []
 
     async def work(number):
-        await aio.sleep(number / 500)
+        await aio.sleep(number / 20)
         order.append(number)
 
     await asyncio.gather(*map(work, (3, 1, 2)))
