@@ -1,6 +1,7 @@
 """Processes by the hundred, started and killed: every status is had, and nothing is left."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -108,7 +109,9 @@ async def test_processes_that_end_before_anybody_looks(sabio):
         transport, protocol = await loop.subprocess_exec(
             ProcessRecorder, *BLOCKED[:1], "-S", "-c", "", stdin=None
         )
-        os.waitid(os.P_PID, transport.get_pid(), os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
+        # On a busy machine the loop may have looked before this line is reached.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, transport.get_pid(), os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
         transport.send_signal(signal.SIGTERM)
         transport.close()
         await protocol.ended
