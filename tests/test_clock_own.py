@@ -136,6 +136,7 @@ def test_what_a_clock_raises_leaves_the_loop(loop):
 
 def test_other_attributes_of_a_loop_are_as_ever(loop):
     loop.colour = "green"
+    setattr(loop, "\udc80", "no text that UTF-8 has")
     assert vars(loop)["colour"] == "green"
     del loop.colour
     with pytest.raises(AttributeError):

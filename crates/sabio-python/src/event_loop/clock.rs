@@ -14,18 +14,12 @@ use super::{Loop, PUBLIC};
 use crate::ffi::{Ref, call_method};
 use crate::names::names;
 
-/// Whether a loop goes by a `time()` that is not ours.
-#[derive(Default)]
+/// Whether a loop goes by a `time()` of the program's own.
 pub(super) struct Clock {
     is_own: Cell<bool>,
 }
 
 impl Clock {
-    #[inline]
-    pub(super) fn is_own(&self) -> bool {
-        self.is_own.get()
-    }
-
     /// The clock of a new instance of `class`.
     pub(super) fn of(class: &Bound<'_, PyType>) -> PyResult<Clock> {
         let public = PUBLIC.get(class.py())?.bind(class.py());
@@ -43,27 +37,27 @@ pub(crate) fn time() -> f64 {
 }
 
 impl Loop {
-    /// `loop.time()`, whosever it is.
+    /// `loop.time()` in seconds, whosever it is. What a `time()` of the program's own raises.
     #[inline]
     pub(crate) fn time(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<f64> {
-        if slf.clock.is_own() {
+        if slf.has_own_clock() {
             own_time(slf, py)
         } else {
             Ok(time())
         }
     }
 
-    /// Whether `loop.time()` is not the system's clock.
+    /// Whether `loop.time()` is the program's own and not the system's clock.
     #[inline]
     pub(crate) fn has_own_clock(&self) -> bool {
-        self.clock.is_own()
+        self.clock.is_own.get()
     }
 }
 
 #[cold]
 #[inline(never)]
 fn own_time(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<f64> {
-    let shown = call_method(py, slf.as_obj(), &names(py)?.time, &[]).map_err(PyErr::from)?;
+    let shown = call_method(py, slf.as_obj(), &names(py)?.time, &[])?;
     shown.bind(py).extract()
 }
 
@@ -76,11 +70,10 @@ pub(super) fn own_now(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<Nanos> {
 
 /// An attribute of the loop was set or deleted.
 pub(super) fn attribute_changed(slf: &Ref<Loop>, name: &Bound<'_, PyAny>) -> PyResult<()> {
-    if name.cast::<PyString>()?.to_str()? == "time" {
-        find(slf, name.py())
-    } else {
-        Ok(())
+    if name.cast::<PyString>()? == "time" {
+        find(slf, name.py())?;
     }
+    Ok(())
 }
 
 /// Finds out whose `time()` the loop has now.

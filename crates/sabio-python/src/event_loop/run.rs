@@ -34,8 +34,9 @@ const FIRST_TURNS: u32 = 2;
 /// A turn with no more callbacks than these looks whether what the one before it sent has been answered.
 const FEW_CALLBACKS: usize = 16;
 
-/// Decides in which turns a busy loop reads the clock, so that short turns do not pay for it and long ones do not
-/// starve input, output and timers: the stride follows the length of the turns.
+/// Decides in which turns a busy loop looks at the descriptors and reads the clock, so that short turns do not pay for it
+/// and long ones do not starve input, output and timers: the stride follows the length of the turns. What the loop does
+/// itself to descriptors shortens it.
 #[derive(Default)]
 pub(super) struct Pace {
     turns_left: Cell<u32>,
@@ -43,6 +44,7 @@ pub(super) struct Pace {
     last_look: Cell<u64>,
     last_poll: Cell<u64>,
     first_turns: Cell<u32>,
+    /// Whether the loop has done something since the last look that may have made a descriptor ready.
     expectant: Cell<bool>,
 }
 
@@ -181,7 +183,7 @@ impl Loop {
         } else {
             match slf.pace.turn(slf.ready.len()) {
                 Look::Nothing => {}
-                Look::Timers(_) if slf.clock.is_own() => Loop::poll(slf, py, steps)?,
+                Look::Timers(_) if slf.has_own_clock() => Loop::poll(slf, py, steps)?,
                 Look::Timers(now) => {
                     slf.expire_timers(py, now);
                     py.check_signals()?;
@@ -265,7 +267,7 @@ impl Loop {
     /// What the program's own clock shows, if timers go by one. It is Python code, and runs outside of any step.
     #[inline]
     fn shown_by_own_clock(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> PyResult<Option<Nanos>> {
-        if !slf.clock.is_own() {
+        if !slf.has_own_clock() {
             return Ok(None);
         }
         step::leave(py, slf, steps)?;
