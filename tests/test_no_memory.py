@@ -31,9 +31,11 @@ def attempt(number):
     told = []
 
     def handler(loop, context):
-        # A task whose step could not be made waits for ever, as asyncio's does.
         told.append(context["exception"])
-        loop.stop()
+        # A task whose step could not be made waits for ever, as asyncio's does; one whose exception nobody has asked
+        # for has ended.
+        if "never retrieved" not in context["message"]:
+            loop.stop()
 
     loop.set_exception_handler(handler)
     coroutine = main(loop)
