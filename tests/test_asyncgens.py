@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.support.waiting import turns
+from tests.support.waiting import turns, until
 
 
 async def count(order, label="gen"):
@@ -27,7 +27,7 @@ async def test_generator_left_alone_is_closed_by_the_loop():
     del generator
     gc.collect()
     assert order == []
-    await asyncio.sleep(0.005)
+    await until(lambda: order)
     assert order == ["gen closed"]
 
 
@@ -37,7 +37,7 @@ async def test_break_out_of_a_loop_closes_the_generator_later():
         if number == 3:
             break
     gc.collect()
-    await asyncio.sleep(0.005)
+    await until(lambda: order)
     assert order == ["gen closed"]
 
 

@@ -5,7 +5,7 @@ import asyncio
 
 async def commit(log):
     log.append("begin")
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
     log.append("commit")
     return "saved"
 
