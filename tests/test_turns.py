@@ -166,6 +166,64 @@ async def test_what_waits_for_a_reader_is_there_after_it_was_added():
         assert await receiving == b"x"
 
 
+@pytest.mark.parametrize("count", [1, 2, 20, 100])
+async def test_clients_that_connect_at_once_are_accepted_when_their_calls_return(loop_name, count):
+    loop = asyncio.get_running_loop()
+    accepted: list[Recorder] = []
+    turn = 0
+    accepted_in: set[int] = set()
+
+    def count_turns() -> None:
+        nonlocal turn
+        turn += 1
+        counting[0] = loop.call_soon(count_turns)
+
+    def accept() -> Recorder:
+        accepted_in.add(turn)
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    counting = [loop.call_soon(count_turns)]
+    server = await loop.create_server(accept, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    await asyncio.sleep(0.01)
+    calls = [loop.create_connection(Recorder, *address) for _ in range(count)]
+    clients = await asyncio.gather(*calls)
+    assert [protocol.calls for protocol in accepted] == [["connection_made"]] * count
+    # One is taken in the turn in which they are seen, and the rest in the next, as it was quiet before.
+    assert max(accepted_in) - min(accepted_in) <= (loop_name == "sabio" and count > 1)
+    counting[0].cancel()
+    for transport, _ in clients:
+        transport.abort()
+    for protocol in accepted:
+        await protocol.lost
+    server.close()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_one_turn_of_a_loop_that_has_not_run_accepts_all_that_waits(loop, count):
+    accepted: list[Recorder] = []
+
+    def accept() -> Recorder:
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    def turn() -> None:
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+    server = loop.run_until_complete(loop.create_server(accept, "127.0.0.1", 0))
+    turn()
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(socket.create_connection(server.sockets[0].getsockname()))
+        turn()
+        turn()
+        assert len(accepted) == count
+    loop.run_until_complete(asyncio.gather(*[protocol.lost for protocol in accepted]))
+    server.close()
+
+
 async def test_a_busy_loop_looks_later():
     """With many callbacks in each turn it looks by the clock, and is not starved."""
     loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sabio_reactor::{Event, Events, Fired, Interest, Reactor, Token};
-use support::{Counter, errno, new_reactor, reuse_number, turn};
+use support::{Counter, TestReactor, errno, new_reactor, reuse_number, turn};
 
 /// The one source that fired, with the directions.
 fn source(fired: &[Fired<&'static str, &'static str>]) -> Option<(&'static str, bool, bool)> {
@@ -243,6 +243,66 @@ fn a_watched_descriptor_taken_over_without_interest_is_silent() {
         .wait(&mut events, Some(Duration::from_millis(5)))
         .unwrap();
     assert!(events.is_empty());
+}
+
+/// A descriptor for which a future has waited once: the kernel knows it and is silent.
+fn rested(reactor: &Rc<TestReactor>) -> (UnixStream, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let mut waits = reactor.writable(near.as_raw_fd());
+    let counter = Counter::new();
+    assert!(counter.poll(&mut waits).is_pending());
+    assert_eq!(turn(reactor, 1000), []);
+    assert!(counter.poll(&mut waits).is_ready());
+    (near, far)
+}
+
+#[test]
+fn what_rests_is_taken_over_by_a_source_and_woken() {
+    let reactor = new_reactor();
+    let (near, mut far) = rested(&reactor);
+    let token = reactor
+        .register(near.as_raw_fd(), Interest::NONE, "source")
+        .unwrap();
+    far.write_all(b"x").unwrap();
+    far.shutdown(std::net::Shutdown::Both).unwrap();
+    let mut events = Events::new();
+    let moment = Some(Duration::from_millis(5));
+    reactor.poller().wait(&mut events, moment).unwrap();
+    assert!(events.is_empty());
+    reactor.set_interest(token, Interest::READABLE).unwrap();
+    assert_eq!(source(&turn(&reactor, 1000)), Some(("source", true, false)));
+    assert_eq!(reactor.deregister(token), Some("source"));
+    reactor.poller().wait(&mut events, moment).unwrap();
+    assert!(events.is_empty());
+}
+
+#[test]
+fn a_source_that_took_over_what_rests_leaves_nothing_behind() {
+    let reactor = new_reactor();
+    let (near, _far) = rested(&reactor);
+    let token = reactor
+        .register(near.as_raw_fd(), Interest::NONE, "source")
+        .unwrap();
+    reactor.deregister(token);
+    let unknown = reactor
+        .poller()
+        .modify(near.as_raw_fd(), token, Interest::WRITABLE);
+    assert_eq!(errno(unknown), Some(libc::ENOENT));
+}
+
+#[test]
+fn a_number_that_rested_and_was_reused_is_added_anew() {
+    let reactor = new_reactor();
+    let (near, _far) = rested(&reactor);
+    let (near, mut far) = reuse_number(near);
+    let token = reactor
+        .register(near.as_raw_fd(), Interest::NONE, "source")
+        .unwrap();
+    reactor.set_interest(token, Interest::READABLE).unwrap();
+    far.write_all(b"x").unwrap();
+    assert_eq!(source(&turn(&reactor, 1000)), Some(("source", true, false)));
+    assert_eq!(reactor.deregister(token), Some("source"));
+    assert_eq!(source(&turn(&reactor, 0)), None);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Accepting connections: from a listener that is ready to transports that tell their protocols.
 //!
-//! Everything that waits in the listener's queue is taken in one go, up to the backlog; no Python socket is made. A
-//! process that is out of descriptors stops listening for a second: what is in the queue stays there meanwhile.
+//! No Python socket is made. Where connections come in rows, everything that waits in the listener's queue is taken in one
+//! go, up to the backlog. Where they come one by one, one is taken: to look for another, the kernel makes a socket that it
+//! throws away, and the poller tells of another in the next turn.
+//!
+//! A process that is out of descriptors stops listening for a second: what is in the queue stays there meanwhile.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -35,13 +38,21 @@ pub(crate) fn accept(
     server: &Ref<Server>,
     index: usize,
 ) -> PyResult<()> {
-    for _ in 0..=server.backlog().max(0) {
+    let in_rows = event_loop.pace.has_just_started() || server.has_just_accepted(event_loop);
+    let most = if in_rows { server.backlog().max(0) } else { 0 };
+    if !in_rows {
+        event_loop.pace.insist();
+    }
+    for _ in 0..=most {
         // A protocol factory may have closed the server.
         let Some(fd) = server.listener(index) else {
             return Ok(());
         };
         match sys::borrow(fd).and_then(socket::accept) {
-            Ok((socket, peer)) => connected(py, event_loop, server, socket, peer)?,
+            Ok((socket, peer)) => {
+                server.note_accepted(event_loop);
+                connected(py, event_loop, server, socket, peer)?;
+            }
             // Gone before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

@@ -44,6 +44,9 @@ pub(super) struct Pace {
     last_look: Cell<u64>,
     last_poll: Cell<u64>,
     first_turns: Cell<u32>,
+    /// How often the poller has been asked, and how often before this run of the loop; both wrap around.
+    polls: Cell<u32>,
+    polls_before: Cell<u32>,
     /// Whether the loop has done something since the last look that may have made a descriptor ready.
     expectant: Cell<bool>,
 }
@@ -100,6 +103,7 @@ impl Pace {
     fn start(&self) {
         self.turns_left.set(0);
         self.first_turns.set(FIRST_TURNS);
+        self.polls_before.set(self.polls.get());
     }
 
     /// Something was sent, received or closed in this turn, or a descriptor is newly watched. The peer may be on this very
@@ -111,8 +115,25 @@ impl Pace {
         self.expectant.set(true);
     }
 
+    /// How often the poller has been asked, wrapping around.
+    pub(super) fn polls(&self) -> u32 {
+        self.polls.get()
+    }
+
+    /// Whether the loop has just begun to run, perhaps for a single turn, in which all that is there is to be seen.
+    pub(super) fn has_just_started(&self) -> bool {
+        self.polls.get().wrapping_sub(self.polls_before.get()) <= FIRST_TURNS
+    }
+
+    /// Something may have been left waiting on purpose: the next turn looks, however busy the loop is.
+    pub(super) fn insist(&self) {
+        self.turns_left.set(0);
+        self.first_turns.set(self.first_turns.get().max(1));
+    }
+
     fn polled(&self, now: Nanos) {
         self.expectant.set(false);
+        self.polls.set(self.polls.get().wrapping_add(1));
         self.last_poll.set(now.0);
         self.last_look.set(now.0);
     }

@@ -39,6 +39,8 @@ pub(crate) struct Server {
     /// Each connection gets a copy of it.
     context: Obj,
     connections: Cell<usize>,
+    /// Which look at the poller has brought the last connection, by the loop's count of them.
+    accepted_at: Cell<u32>,
     /// The list of futures of those who wait for the end; empty once that has come.
     waiters: ObjCell,
     serving: Cell<bool>,
@@ -102,6 +104,7 @@ impl Server {
             tls,
             context: context_copy_current(py)?,
             connections: Cell::new(0),
+            accepted_at: Cell::new(0),
             waiters: ObjCell::new(Some(PyList::empty(py).into())),
             serving: Cell::new(false),
             serving_forever: ObjCell::new(None),
@@ -124,6 +127,16 @@ impl Server {
     /// How many connections may wait to be accepted.
     pub(super) fn backlog(&self) -> i32 {
         self.backlog
+    }
+
+    /// A connection was accepted in this turn.
+    pub(super) fn note_accepted(&self, event_loop: &Loop) {
+        self.accepted_at.set(event_loop.pace.polls());
+    }
+
+    /// Whether the look at the poller before this one, or this one, has brought a connection.
+    pub(super) fn has_just_accepted(&self, event_loop: &Loop) -> bool {
+        event_loop.pace.polls().wrapping_sub(self.accepted_at.get()) <= 1
     }
 
     /// What makes the protocols.

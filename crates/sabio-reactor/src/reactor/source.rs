@@ -1,8 +1,9 @@
 //! Sources: descriptors with an owner, known by their token.
 //!
 //! The owner registers its descriptor, changes its interest as it goes, and deregisters it in the
-//! same breath in which it closes it. The kernel knows the descriptor exactly while the interest is not
-//! `NONE`: a descriptor that is registered for nothing would still report hangups, over and over.
+//! same breath in which it closes it. The kernel knows no descriptor whose interest is `NONE`: one that is
+//! registered for nothing would still report hangups, over and over. The exception is what rests after
+//! reporting once, when a future has waited for it: that is silent, and is woken in the place of being added.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -17,6 +18,8 @@ pub(super) struct Source<S> {
     /// The descriptor, or [`ORPHAN`].
     pub(super) fd: RawFd,
     pub(super) interest: Interest,
+    /// Whether the kernel knows the descriptor: while there is an interest, or while it rests.
+    known: bool,
     pub(super) source: S,
 }
 
@@ -64,17 +67,22 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
         interest: Interest,
         source: S,
     ) -> Result<(Token, Option<Entry<S, H>>), (io::Error, Option<Entry<S, H>>)> {
+        let rests = table.watch_of(fd).is_some_and(|(_, watch)| watch.rests());
+        let entry = Entry::Source(Source {
+            fd,
+            interest,
+            known: rests || !interest.is_none(),
+            source,
+        });
         if self.closed.get() || fd < 0 {
-            let entry = Entry::Source(Source { fd, interest, source });
             return Err((io::Error::from_raw_os_error(libc::EBADF), Some(entry)));
         }
-        let entry = Entry::Source(Source { fd, interest, source });
         let token = table
             .insert(entry)
             .map_err(|(error, entry)| (error, Some(entry)))?;
         let registered = if !interest.is_none() {
             add_or_take_over(&self.poller, fd, token, interest)
-        } else if table.token(fd).is_some() {
+        } else if table.token(fd).is_some() && !rests {
             // What is taken over must not go on reporting under its own token.
             self.poller.remove(fd)
         } else {
@@ -88,6 +96,7 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
                 Some(orphan) => {
                     orphan.fd = ORPHAN;
                     orphan.interest = Interest::NONE;
+                    orphan.known = false;
                     None
                 }
                 None => table.remove(before),
@@ -112,12 +121,15 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
         }
         if interest.is_none() {
             self.poller.remove(source.fd)?;
-        } else if source.interest.is_none() {
+        } else if !source.known {
             self.poller.add(source.fd, token, interest)?;
+        } else if source.interest.is_none() {
+            modify_or_add(&self.poller, source.fd, token, interest)?;
         } else {
             self.poller.modify(source.fd, token, interest)?;
         }
         source.interest = interest;
+        source.known = !interest.is_none();
         Ok(())
     }
 
@@ -138,7 +150,7 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
         let Some(Entry::Source(source)) = table.remove(token) else {
             return None;
         };
-        if !source.interest.is_none() {
+        if source.known {
             // What the kernel no longer knows is gone already.
             let _ = self.poller.remove(source.fd);
         }
@@ -165,6 +177,14 @@ pub(super) fn add_or_take_over(
 ) -> io::Result<()> {
     match poller.add(fd, token, interest) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => poller.modify(fd, token, interest),
+        result => result,
+    }
+}
+
+/// Points the registration of `fd` at `token`, or adds it: the user may have closed the file that the kernel knew.
+fn modify_or_add(poller: &Poller, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+    match poller.modify(fd, token, interest) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => poller.add(fd, token, interest),
         result => result,
     }
 }

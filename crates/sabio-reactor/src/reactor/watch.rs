@@ -98,6 +98,11 @@ impl<H> Watch<H> {
         }
     }
 
+    /// Whether the kernel has reported once and is silent since.
+    pub(super) fn rests(&self) -> bool {
+        self.known && self.armed.is_none()
+    }
+
     /// Whether the future `number` has not been told yet.
     pub(super) fn waits(&self, direction: Direction, number: u64) -> bool {
         let side = match direction {
