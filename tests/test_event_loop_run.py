@@ -202,6 +202,17 @@ def test_run_until_complete_leaves_no_stop_behind(loop):
     assert turns == [1]
 
 
+def test_a_stop_can_be_taken_back(loop):
+    """As Sanic does by `_stopping` before it runs its loop once more."""
+    loop.stop()
+    assert loop._stopping is True
+    loop._stopping = False
+    assert loop._stopping is False
+    assert loop.run_until_complete(asyncio.sleep(0.001, "ran")) == "ran"
+    loop.call_soon(setattr, loop, "_stopping", True)
+    loop.run_forever()
+
+
 def test_loops_in_several_threads_run_side_by_side(loop_factory):
     barrier = threading.Barrier(4, timeout=10)
     results = []

@@ -63,6 +63,33 @@ async def test_they_are_instances_of_the_classes_of_asyncio(streams):
     writer.close()
 
 
+async def test_a_subclass_can_put_its_state_back_after_a_loss(streams):
+    """As aioconsole does: one protocol serves standard input and output, and the one may end before the other."""
+
+    class Protocol(streams.StreamReaderProtocol):
+        def connection_lost(self, exc):
+            state = self.__dict__.copy()
+            super().connection_lost(exc)
+            if self.keeps:
+                self.__dict__.update(state)
+
+    transport, reader = Transport(), streams.StreamReader()
+    protocol = Protocol(reader)
+    protocol.connection_made(transport)
+    writer = streams.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
+    protocol.keeps = True
+    protocol.connection_lost(None)
+    assert (protocol._connection_lost, protocol._stream_reader) == (False, reader)
+    assert protocol._transport is transport
+    await writer.drain()
+    protocol.keeps = False
+    protocol.connection_lost(ConnectionAbortedError("really"))
+    assert (protocol._connection_lost, protocol._stream_reader) == (True, None)
+    with pytest.raises(ConnectionResetError, match="Connection lost"):
+        await protocol._drain_helper()
+    writer.close()
+
+
 async def test_what_is_asked_of_the_writer_is_asked_of_the_transport(streams):
     transport = Transport()
     reader, writer, _ = pair(streams, transport)

@@ -474,6 +474,15 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
         .getter(c"_thread_id", c"threading.get_ident() of the thread that runs the loop, or None.", |slf, _py| {
             Ok(slf.is_running().then(|| slf.thread_ident.get() as usize))
         })
-        .getter(c"_stopping", c"Whether stop() was called.", |slf, _py| Ok(slf.stopping.get()))
+        .attribute(
+            c"_stopping",
+            c"Whether stop() was called.",
+            |slf, _py| Ok(slf.stopping.get()),
+            // Sanic takes a stop back before it runs the loop once more.
+            |slf, value| {
+                slf.stopping.set(value.is_truthy()?);
+                Ok(())
+            },
+        )
         .getter(c"_closed", c"Whether the loop was closed.", |slf, _py| Ok(slf.closed.get()));
 }

@@ -66,6 +66,12 @@ impl Flow {
         }
     }
 
+    /// As if the connection had not been lost.
+    pub(super) fn regain(&self) {
+        self.lost.set(false);
+        self.exception.set(None);
+    }
+
     fn wake(&self) {
         if let Some(waiters) = self.waiters.get() {
             waiters.wake_all();

@@ -17,6 +17,7 @@ mod closing;
 mod connected;
 mod errors;
 mod flow;
+mod kept_state;
 mod open;
 mod parameters;
 mod process;

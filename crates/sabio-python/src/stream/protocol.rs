@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 use super::closing::Closing;
 use super::connected;
 use super::flow::Flow;
+use super::kept_state;
 use super::parameters::{self, event_loop, is_debug};
 use super::reader::Reader;
 use super::stream_reader::StreamReader;
@@ -144,8 +145,19 @@ impl StreamReaderProtocol {
         &self.flow
     }
 
-    fn reader(&self, py: Python<'_>) -> PyResult<Option<Obj>> {
-        match self.reader.get() {
+    /// The weak reference to the reader, or None.
+    pub(super) fn reader_reference(&self) -> &ObjCell {
+        &self.reader
+    }
+
+    /// The transport while it is connected.
+    pub(super) fn transport(&self) -> &ObjCell {
+        &self.transport
+    }
+
+    fn reader(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<Option<Obj>> {
+        recall(slf, py)?;
+        match slf.reader.get() {
             None => Ok(None),
             Some(reference) => {
                 let reader = reference.bind(py).cast::<PyWeakrefReference>()?.upgrade();
@@ -169,7 +181,17 @@ fn initialize(
     let [reader, callback, given] = parameters::sort("StreamReaderProtocol", names, 1, args, kwargs)?;
     let reader = reader.unwrap_or_else(|| py.None().into_bound(py));
     let callback = callback.filter(|callback| !callback.is_none()).map(Obj::from);
-    slf.begin(&reader, callback, event_loop(py, given.as_ref())?)
+    slf.begin(&reader, callback, event_loop(py, given.as_ref())?)?;
+    kept_state::note(slf, py)
+}
+
+/// The state from before a loss may have been put back.
+#[inline]
+fn recall(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<()> {
+    if slf.flow.is_lost() {
+        return kept_state::recall(slf, py);
+    }
+    Ok(())
 }
 
 /// Whether the connection is encrypted.
@@ -182,7 +204,8 @@ fn connection_made(slf: &Ref<StreamReaderProtocol>, transport: &Bound<'_, PyAny>
     let py = transport.py();
     let kept = Obj::from(transport);
     slf.transport.set(Some(kept.clone()));
-    let reader = slf.reader(py)?;
+    kept_state::note(slf, py)?;
+    let reader = StreamReaderProtocol::reader(slf, py)?;
     if let Some(reader) = &reader {
         match StreamReader::exact(reader.bind(py)) {
             Some(exact) => exact.set_transport(transport)?,
@@ -206,8 +229,9 @@ fn connection_made(slf: &Ref<StreamReaderProtocol>, transport: &Bound<'_, PyAny>
 fn replace_transport(slf: &Ref<StreamReaderProtocol>, transport: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = transport.py();
     slf.transport.set(Some(Obj::from(transport)));
+    kept_state::note(slf, py)?;
     slf.over_ssl.set(is_over_ssl(py, transport)?);
-    if let Some(reader) = slf.reader(py)? {
+    if let Some(reader) = StreamReaderProtocol::reader(slf, py)? {
         reader.bind(py).call_method1("_replace_transport", (transport,))?;
     }
     Ok(())
@@ -234,7 +258,7 @@ pub(super) fn set_exception(py: Python<'_>, reader: &Obj, exception: &Obj) -> Py
 fn connection_lost(slf: &Ref<StreamReaderProtocol>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = exception.py();
     let exception = (!exception.is_none()).then(|| Obj::from(exception));
-    if let Some(reader) = slf.reader(py)? {
+    if let Some(reader) = StreamReaderProtocol::reader(slf, py)? {
         match &exception {
             Some(exception) => set_exception(py, &reader, exception)?,
             None => feed_eof(py, &reader)?,
@@ -246,7 +270,7 @@ fn connection_lost(slf: &Ref<StreamReaderProtocol>, exception: &Bound<'_, PyAny>
     for slot in [&slf.reader, &slf.task, &slf.transport] {
         slot.set(None);
     }
-    Ok(())
+    kept_state::note(slf, py)
 }
 
 /// `_closed`.
@@ -257,7 +281,7 @@ fn closed(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<Obj> {
 
 fn data_received(slf: &Ref<StreamReaderProtocol>, data: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = data.py();
-    let Some(reader) = slf.reader(py)? else {
+    let Some(reader) = StreamReaderProtocol::reader(slf, py)? else {
         return Ok(());
     };
     match StreamReader::exact(reader.bind(py)) {
@@ -268,7 +292,7 @@ fn data_received(slf: &Ref<StreamReaderProtocol>, data: &Bound<'_, PyAny>) -> Py
 
 /// Whether our half of the connection stays open: always, where it can.
 fn eof_received(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<bool> {
-    if let Some(reader) = slf.reader(py)? {
+    if let Some(reader) = StreamReaderProtocol::reader(slf, py)? {
         feed_eof(py, &reader)?;
     }
     Ok(!slf.over_ssl.get())
@@ -337,7 +361,10 @@ fn define_callbacks(table: &mut MethodTable<StreamReaderProtocol>) {
         .noargs(
             c"_drain_helper",
             c"_drain_helper($self, /)\n--\n\nWait while writing is paused. A coroutine.",
-            |slf, py| drain_helper_of(py, slf.as_obj(), &slf.flow),
+            |slf, py| {
+                recall(slf, py)?;
+                drain_helper_of(py, slf.as_obj(), &slf.flow)
+            },
         )
         .method(
             c"_get_close_waiter",
@@ -354,12 +381,15 @@ fn define_callbacks(table: &mut MethodTable<StreamReaderProtocol>) {
 fn define_attributes(table: &mut MethodTable<StreamReaderProtocol>) {
     table
         .getter(c"_stream_reader", c"The reader, or None.", |slf, py| {
-            slf.reader(py)
+            StreamReaderProtocol::reader(slf, py)
         })
         .getter(
             c"_stream_reader_wr",
             c"A weak reference to the reader, or None.",
-            |slf, _py| Ok(slf.reader.get()),
+            |slf, py| {
+                recall(slf, py)?;
+                Ok(slf.reader.get())
+            },
         )
         .getter(
             c"_closed",
@@ -370,7 +400,10 @@ fn define_attributes(table: &mut MethodTable<StreamReaderProtocol>) {
         .getter(
             c"_transport",
             c"The transport while it is connected, or None.",
-            |slf, _py| Ok(slf.transport.get()),
+            |slf, py| {
+                recall(slf, py)?;
+                Ok(slf.transport.get())
+            },
         )
         .getter(
             c"_task",
@@ -393,7 +426,10 @@ fn define_attributes(table: &mut MethodTable<StreamReaderProtocol>) {
         .getter(
             c"_connection_lost",
             c"Whether the connection is lost.",
-            |slf, _py| Ok(slf.flow.is_lost()),
+            |slf, py| {
+                recall(slf, py)?;
+                Ok(slf.flow.is_lost())
+            },
         )
         .getter(
             c"_source_traceback",
