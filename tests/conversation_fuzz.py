@@ -211,7 +211,7 @@ async def conversation(seed: int, streams: Sequence[ModuleType], with_tls: bool)
         finally:
             accepting.close()
             for end in (client, server):
-                if end.transport:
+                if end.transport and not end.is_lost:
                     end.transport.abort()
             if relaying:
                 relaying.cancel()
