@@ -47,6 +47,11 @@ def test_futures_are_known_on_this_interpreter(sabio: ModuleType) -> None:
     assert sabio._sabio._knows_futures
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="before 3.14 the loop's module knows which task runs")
+def test_the_running_task_is_known_on_this_interpreter(sabio: ModuleType) -> None:
+    assert sabio._sabio._knows_running_task
+
+
 @both
 async def test_a_new_task_knows_what_it_was_made_of(make: Make) -> None:
     context = contextvars.copy_context()

@@ -1,6 +1,7 @@
 """Looking at tasks from outside: all_tasks, the call graph, `python -m asyncio ps` (asyncio docs, "Introspection")."""
 
 import asyncio
+import importlib
 import json
 import subprocess
 import sys
@@ -245,3 +246,36 @@ def test_tasks_of_a_live_program_can_be_dumped_from_inside(loop_name):
         loop.close()
     """
     assert json.loads(output_of(loop_name, code)[0]) == ["task 0", "task 1", "task 2"]
+
+
+@since_3_14
+async def test_a_task_that_is_put_aside_is_not_current(loop_name):
+    objects = importlib.import_module(loop_name)
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    asyncio.tasks._leave_task(loop, task)
+    try:
+        assert asyncio.current_task() is None
+        for make in (lambda: objects.timeout(1), objects.TaskGroup):
+            with pytest.raises(RuntimeError):
+                await make().__aenter__()
+    finally:
+        asyncio.tasks._enter_task(loop, task)
+
+
+@since_3_14
+async def test_a_task_that_is_put_in_the_place_of_the_one_that_runs_is_current(loop_name):
+    objects = importlib.import_module(loop_name)
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    other = asyncio.create_task(asyncio.sleep(10))
+    queue = objects.Queue()
+    queue.put_nowait("item")
+    asyncio.tasks._swap_current_task(loop, other)
+    try:
+        await objects.timeout(0.01).__aenter__()
+        assert await queue.get() == "item"
+    finally:
+        asyncio.tasks._swap_current_task(loop, task)
+    with pytest.raises(asyncio.CancelledError):
+        await other

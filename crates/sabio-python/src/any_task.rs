@@ -23,7 +23,7 @@ impl RunningLoop {
     /// The running loop of this thread. RuntimeError if none runs.
     #[inline]
     pub(crate) fn find(py: Python<'_>) -> PyResult<RunningLoop> {
-        if let Some(event_loop) = task::current().and_then(|task| task.event_loop().cloned())
+        if let Some(event_loop) = task::current(py).and_then(|task| task.event_loop().cloned())
             && event_loop.is_plain(py)
         {
             return Ok(RunningLoop::Ours(event_loop));
@@ -47,7 +47,7 @@ impl RunningLoop {
 /// The current task of the running loop, or of `event_loop`. RuntimeError if no loop runs.
 #[inline]
 pub(crate) fn current(py: Python<'_>) -> PyResult<Option<Obj>> {
-    if let Some(task) = task::current() {
+    if let Some(task) = task::current(py) {
         return Ok(Some(task.into_obj()));
     }
     let current = asyncio(py)?.tasks.bind(py).call_method0("current_task")?;

@@ -3,9 +3,12 @@
 
 use std::cell::Cell;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+#[cfg(Py_3_14)]
+use crate::ffi::running::{self, Exchanged};
 use crate::ffi::{BaseClass, Global, NativeFunction, Obj, Outcome};
 
 /// The interpreter's asyncio.
@@ -78,9 +81,9 @@ pub(crate) struct TaskRegistry {
     #[cfg(Py_3_12)]
     swap: NativeFunction,
     #[cfg(not(Py_3_12))]
-    enter: NativeFunction,
+    enter_task: NativeFunction,
     #[cfg(not(Py_3_12))]
-    leave: NativeFunction,
+    leave_task: NativeFunction,
     #[cfg(Py_3_14)]
     add_awaiter: NativeFunction,
     #[cfg(Py_3_14)]
@@ -90,14 +93,16 @@ pub(crate) struct TaskRegistry {
 impl TaskRegistry {
     fn new(module: &Bound<'_, PyModule>) -> PyResult<TaskRegistry> {
         let tasks = module.py().import("asyncio.tasks")?;
+        #[cfg(Py_3_14)]
+        running::find(module)?;
         Ok(TaskRegistry {
             current: NativeFunction::new(&tasks.getattr("current_task")?),
             #[cfg(Py_3_12)]
             swap: NativeFunction::new(&module.getattr("_swap_current_task")?),
             #[cfg(not(Py_3_12))]
-            enter: NativeFunction::new(&module.getattr("_enter_task")?),
+            enter_task: NativeFunction::new(&module.getattr("_enter_task")?),
             #[cfg(not(Py_3_12))]
-            leave: NativeFunction::new(&module.getattr("_leave_task")?),
+            leave_task: NativeFunction::new(&module.getattr("_leave_task")?),
             #[cfg(Py_3_14)]
             add_awaiter: NativeFunction::new(&module.getattr("future_add_to_awaited_by")?),
             #[cfg(Py_3_14)]
@@ -131,41 +136,60 @@ impl TaskRegistry {
                     &none
                 }
             };
-            let previous = self.swap.call(py, [event_loop, new])?;
+            let previous = self.swap.call_at_once(py, [event_loop, new])?;
             Ok((!previous.bind(py).is_none()).then_some(previous))
         }
         #[cfg(not(Py_3_12))]
         {
             if let Some(old) = old {
-                self.leave.call(py, [event_loop, old])?;
+                self.leave_task.call(py, [event_loop, old])?;
             }
             if let Some(new) = new {
-                self.enter.call(py, [event_loop, new])?;
+                self.enter_task.call(py, [event_loop, new])?;
             }
             Ok(old.cloned())
         }
     }
 
-    /// As [`TaskRegistry::swap`] from a step to the step of `new`, for who does not ask which task was before.
+    /// From the step of `old`, or from none, to the step of `new`. RuntimeError, and nothing is changed, if another task is
+    /// current or the loop is not the running one.
     #[inline(always)]
-    pub(crate) fn switch(
+    pub(crate) fn enter(
         &self,
         py: Python<'_>,
         event_loop: &Obj,
         old: Option<&Obj>,
         new: &Obj,
     ) -> Outcome<()> {
-        #[cfg(Py_3_12)]
-        {
-            let _ = old;
-            self.swap.call_at_once(py, [event_loop, new])?;
+        #[cfg(Py_3_14)]
+        match running::exchange(py, event_loop, old, Some(new)) {
+            Exchanged::Done => return Ok(()),
+            Exchanged::Occupied(other) => return Err(occupied(py, new, &other).into()),
+            Exchanged::Unknown => {}
         }
-        #[cfg(not(Py_3_12))]
-        {
-            if let Some(old) = old {
-                self.leave.call(py, [event_loop, old])?;
+        let previous = self.swap(py, event_loop, old, Some(new))?;
+        match previous {
+            Some(other) if old.is_none_or(|old| !old.bind(py).is(other.bind(py))) => {
+                self.swap(py, event_loop, Some(new), Some(&other))?;
+                Err(occupied(py, new, &other).into())
             }
-            self.enter.call(py, [event_loop, new])?;
+            _ => Ok(()),
+        }
+    }
+
+    /// No task is current any more, if `task` was. RuntimeError if the loop is not the running one.
+    #[inline]
+    pub(crate) fn leave(&self, py: Python<'_>, event_loop: &Obj, task: &Obj) -> PyResult<()> {
+        #[cfg(Py_3_14)]
+        match running::exchange(py, event_loop, Some(task), None) {
+            Exchanged::Done | Exchanged::Occupied(_) => return Ok(()),
+            Exchanged::Unknown => {}
+        }
+        let previous = self.swap(py, event_loop, Some(task), None)?;
+        if let Some(other) = previous
+            && !task.bind(py).is(other.bind(py))
+        {
+            self.swap(py, event_loop, None, Some(&other))?;
         }
         Ok(())
     }
@@ -186,6 +210,18 @@ impl TaskRegistry {
         self.discard_awaiter.call(py, [future, waiter])?;
         let _ = (py, future, waiter);
         Ok(())
+    }
+}
+
+/// As asyncio says it.
+#[cold]
+fn occupied(py: Python<'_>, task: &Obj, other: &Obj) -> PyErr {
+    let text = |task: &Obj| task.bind(py).repr().map(|text| text.to_string());
+    match (text(task), text(other)) {
+        (Ok(task), Ok(other)) => PyRuntimeError::new_err(format!(
+            "Cannot enter into task {task} while another task {other} is being executed."
+        )),
+        (Err(error), _) | (_, Err(error)) => error,
     }
 }
 

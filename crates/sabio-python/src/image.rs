@@ -9,12 +9,15 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
-use crate::ffi::{Counter, Global, Image, NativeFunction, Obj, Outcome, Ref};
+use crate::ffi::{Counter, Field, Global, Image, NativeFunction, Obj, Outcome, Ref};
 use crate::future::Future;
 use crate::task::Task;
 
 /// How many instances are looked at.
 const SAMPLES: usize = 3;
+
+/// The place of a task's coroutine among the objects of its image.
+const CORO: usize = 1;
 
 /// The place of a task's name among the objects of its image.
 const NAME: usize = 3;
@@ -34,6 +37,9 @@ pub(crate) struct FutureImage {
     image: Image<1>,
 }
 
+/// Where asyncio's part of a task holds its coroutine.
+static CORO_OF_TASK: Field<Task> = Field::new();
+
 static TASKS: Global<Option<TaskImage>> = Global::new();
 static FUTURES: Global<Option<FutureImage>> = Global::new();
 
@@ -47,6 +53,13 @@ pub(crate) fn tasks(py: Python<'_>) -> Option<&'static TaskImage> {
 #[inline]
 pub(crate) fn futures(py: Python<'_>) -> Option<&'static FutureImage> {
     FUTURES.try_get(py)?.as_ref()
+}
+
+/// The coroutine that asyncio's part of the task holds, if it is another one than `known`: greenback puts its own in the
+/// place of a task's.
+#[inline(always)]
+pub(crate) fn replaced_coroutine(task: &Ref<Task>, known: &Obj) -> Option<Obj> {
+    CORO_OF_TASK.unless(task, known)
 }
 
 impl TaskImage {
@@ -153,6 +166,7 @@ fn learn_tasks(py: Python<'_>) -> PyResult<Option<TaskImage>> {
     drop(known);
     samples.into_iter().try_for_each(Sample::discard)?;
     let Some(image) = image else { return Ok(None) };
+    CORO_OF_TASK.learn(&image, CORO);
     // A task without a name holds the number of the one that it will be given when it is asked for.
     let names = Counter::find(&module, || {
         let sample = Sample::new(&module, None)?;

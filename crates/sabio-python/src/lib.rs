@@ -105,12 +105,13 @@ mod _sabio {
         crate::asyncio::init(module.py())?;
         crate::interpreter::init(module.py())?;
         crate::ffi::probe(module.py())?;
+        crate::ffi::init_watched(module.py())?;
         crate::ffi::init_stop_iteration(module.py())?;
-        crate::image::init(module.py())?;
         crate::socket_module::init(module.py())?;
         crate::handle::init(module)?;
         crate::future::init(module)?;
         crate::task::init(module)?;
+        crate::image::init(module.py())?;
         crate::coroutine::init(module)?;
         crate::foreign::init(module.py())?;
         crate::parked::init(module.py())?;
@@ -134,6 +135,8 @@ mod _sabio {
         module.setattr("_shares_contexts", crate::ffi::is_sharing())?;
         module.setattr("_knows_tasks", crate::image::tasks(module.py()).is_some())?;
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;
+        #[cfg(Py_3_14)]
+        module.setattr("_knows_running_task", crate::ffi::running::is_known())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

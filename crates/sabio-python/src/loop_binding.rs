@@ -32,15 +32,17 @@ impl LoopBinding {
 
     /// As [`bind`](Self::bind); `owner` gives the object, for the error.
     pub(crate) fn bind_as(&self, owner: impl FnOnce(Python<'_>) -> PyResult<Obj>) -> PyResult<()> {
-        if let Some(task) = task::current()
-            && let Some(event_loop) = task.event_loop()
-        {
-            return self.check(event_loop.as_obj(), owner);
-        }
-        Python::attach(|py| match running_loop_if_any(py)? {
-            Some(event_loop) => self.check(&event_loop, owner),
-            // Nobody can wait without a loop: whoever tries hears of it there.
-            None => Ok(()),
+        Python::attach(|py| {
+            if let Some(task) = task::current(py)
+                && let Some(event_loop) = task.event_loop()
+            {
+                return self.check(event_loop.as_obj(), owner);
+            }
+            match running_loop_if_any(py)? {
+                Some(event_loop) => self.check(&event_loop, owner),
+                // Nobody can wait without a loop: whoever tries hears of it there.
+                None => Ok(()),
+            }
         })
     }
 

@@ -10,15 +10,15 @@ use crate::task;
 
 /// The loop of the task that this thread is stepping natively.
 #[inline]
-fn of_current_task() -> Option<Obj> {
-    let task = task::current()?;
+fn of_current_task(py: Python<'_>) -> Option<Obj> {
+    let task = task::current(py)?;
     task.event_loop().map(|event_loop| event_loop.as_obj().clone())
 }
 
 /// The running loop. RuntimeError if none runs.
 #[inline]
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Obj> {
-    match of_current_task() {
+    match of_current_task(py) {
         Some(event_loop) => Ok(event_loop),
         None => Ok(call0(py, &asyncio(py)?.get_running_loop)?),
     }
@@ -27,7 +27,7 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Obj> {
 /// The running loop, if one runs.
 #[inline]
 pub(crate) fn running_loop_if_any(py: Python<'_>) -> PyResult<Option<Obj>> {
-    if let Some(event_loop) = of_current_task() {
+    if let Some(event_loop) = of_current_task(py) {
         return Ok(Some(event_loop));
     }
     let running = call0(py, &asyncio(py)?.get_running_loop_or_none)?;

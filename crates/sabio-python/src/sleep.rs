@@ -49,12 +49,12 @@ fn begin(delay: &Bound<'_, PyAny>) -> PyResult<Wait> {
         let deadline = Nanos::at_or_after(Loop::time(event_loop, delay.py())? + seconds);
         Ok(Wait::Until(Rc::clone(event_loop.reactor()), deadline))
     };
-    if let Some(task) = task::current()
+    let py = delay.py();
+    if let Some(task) = task::current(py)
         && let Some(event_loop) = task.event_loop()
     {
         return until(event_loop);
     }
-    let py = delay.py();
     let running = asyncio(py)?.events.bind(py).call_method0("get_running_loop")?;
     match Ref::<Loop>::downcast(&running) {
         Some(event_loop) => until(event_loop),

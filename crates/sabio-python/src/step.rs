@@ -18,6 +18,7 @@ use crate::ffi::{Outcome, Raised};
 use crate::ffi::{send_none, with_current};
 use crate::future::{Future, add_callback};
 use crate::future_core::{FutureLike, State, native_core};
+use crate::image;
 use crate::names::names;
 use crate::parked::is_park_marker;
 use crate::stand_in;
@@ -35,13 +36,13 @@ pub(crate) enum Input {
 }
 
 /// Where a loop takes its steps.
-pub(crate) type Steps<'a> = Stage<'a, Task>;
+pub(crate) type Steps = Stage<Task>;
 
 /// Takes one step of `task`. SystemExit and KeyboardInterrupt that leave the coroutine are returned.
 pub(crate) fn run(
     py: Python<'_>,
     event_loop: &Ref<Loop>,
-    steps: &mut Steps<'_>,
+    steps: &mut Steps,
     task: Ref<Task>,
     input: Input,
 ) -> Outcome<()> {
@@ -53,7 +54,7 @@ pub(crate) fn run(
 pub(crate) fn run_on(
     py: Python<'_>,
     event_loop: &Ref<Loop>,
-    steps: &mut Steps<'_>,
+    steps: &mut Steps,
     task: Ref<Task>,
 ) -> Outcome<()> {
     resume(py, event_loop, steps, task, Input::Resume)
@@ -63,7 +64,7 @@ pub(crate) fn run_on(
 fn resume(
     py: Python<'_>,
     event_loop: &Ref<Loop>,
-    steps: &mut Steps<'_>,
+    steps: &mut Steps,
     task: Ref<Task>,
     input: Input,
 ) -> Outcome<()> {
@@ -73,13 +74,13 @@ fn resume(
     let (task, before) = steps.enter(task);
     let entered = match before {
         // Two references to one task: the other one may go back on the ready queue.
-        Some(before) if before.same(&task) => Ok(Some(before)),
-        before => switch(py, event_loop, before.as_ref(), &task).map(|()| None),
+        Some(before) if before.same(task) => Ok(Some(before)),
+        before => switch(py, event_loop, before.as_ref(), task).map(|()| None),
     };
     let result = match entered {
-        Ok(spare) => advance(py, event_loop, &task, spare, input),
+        Ok(spare) => advance(py, event_loop, task, spare, input),
         Err(raised) => {
-            let task = Ref::clone(&task);
+            let task = Ref::clone(task);
             drop(steps.leave());
             return failed(py, event_loop, &task, raised.into());
         }
@@ -87,7 +88,7 @@ fn resume(
     match result {
         Ok(()) => Ok(()),
         Err(raised) => {
-            let task = Ref::clone(&task);
+            let task = Ref::clone(task);
             failed_inside(py, event_loop, steps, &task, raised.into())
         }
     }
@@ -99,7 +100,7 @@ fn resume(
 fn failed_inside(
     py: Python<'_>,
     event_loop: &Ref<Loop>,
-    steps: &mut Steps<'_>,
+    steps: &mut Steps,
     task: &Ref<Task>,
     error: PyErr,
 ) -> Outcome<()> {
@@ -125,7 +126,7 @@ fn failed(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, error: PyErr
 pub(crate) fn run_woken(
     py: Python<'_>,
     event_loop: &Ref<Loop>,
-    steps: &mut Steps<'_>,
+    steps: &mut Steps,
     task: Ref<Task>,
 ) -> Outcome<()> {
     match task.fut_waiter().get() {
@@ -194,7 +195,7 @@ fn switch(
     }
     asyncio(py)?
         .registry
-        .switch(py, event_loop.as_obj(), old, task.as_obj())?;
+        .enter(py, event_loop.as_obj(), old, task.as_obj())?;
     if let Some(context) = task.context()
         && let Err(raised) = context_enter(py, context)
     {
@@ -206,10 +207,7 @@ fn switch(
 /// The task's context could not be entered: no task is current afterwards for asyncio, as for us.
 #[cold]
 fn not_entered(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, error: PyErr) -> Raised {
-    let left = asyncio(py).and_then(|asyncio| {
-        let registry = &asyncio.registry;
-        registry.swap(py, event_loop.as_obj(), Some(task.as_obj()), None)
-    });
+    let left = asyncio(py).and_then(|asyncio| asyncio.registry.leave(py, event_loop.as_obj(), task.as_obj()));
     // What failed first is what is told.
     drop(left);
     error.into()
@@ -218,7 +216,7 @@ fn not_entered(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>, error: 
 /// Leaves the task that was stepped last, if any is still current: no task is current afterwards. To be called before
 /// Python code runs outside of a step.
 #[inline(always)]
-pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>, steps: &mut Steps<'_>) -> Outcome<()> {
+pub(crate) fn leave(py: Python<'_>, event_loop: &Ref<Loop>, steps: &mut Steps) -> Outcome<()> {
     match steps.leave() {
         None => Ok(()),
         Some(task) => leave_task(py, event_loop, &task),
@@ -232,7 +230,7 @@ fn leave_task(py: Python<'_>, event_loop: &Ref<Loop>, task: &Ref<Task>) -> Outco
     }
     asyncio(py)?
         .registry
-        .swap(py, event_loop.as_obj(), Some(task.as_obj()), None)?;
+        .leave(py, event_loop.as_obj(), task.as_obj())?;
     Ok(())
 }
 
@@ -246,9 +244,13 @@ fn advance(
     spare: Option<Ref<Task>>,
     input: Input,
 ) -> Outcome<()> {
-    let Some(coro) = task.coro().get() else {
+    let Some(mut coro) = task.coro().get() else {
         return Ok(());
     };
+    if let Some(replaced) = image::replaced_coroutine(task, &coro) {
+        task.coro().set(Some(replaced.clone()));
+        coro = replaced;
+    }
     let before = task.phase().replace(Phase::Running);
     let interrupted = before == Phase::Interrupted;
     if let Some(future) = task.fut_waiter().take() {

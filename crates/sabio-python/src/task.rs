@@ -25,7 +25,7 @@ use crate::names::names;
 use crate::spawn::{Spawn, adopt};
 use crate::stand_in;
 
-/// Where a task of one of our loops is between two steps.
+/// Where a task of one of our loops is between two steps; a task of another loop is scheduled for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Phase {
     /// On the ready queue.
@@ -100,7 +100,13 @@ impl FutureLike for Task {
     }
 }
 
-impl Current for Task {}
+impl Current for Task {
+    #[cfg(Py_3_14)]
+    #[inline(always)]
+    fn is_stepped(&self) -> bool {
+        matches!(self.phase.get(), Phase::Running | Phase::Notified)
+    }
+}
 
 static WAKER: RawWakerVTable = waker_table::<Task>();
 
@@ -121,32 +127,22 @@ impl LocalWake for Task {
 }
 
 /// The task that this thread is stepping natively.
-#[inline]
-pub(crate) fn current() -> Option<Ref<Task>> {
-    with_current(|task| task.cloned())
-}
-
-/// Calls `body` with the task that this thread is stepping natively.
 #[inline(always)]
-pub(crate) fn with_current<R>(body: impl FnOnce(Option<&Ref<Task>>) -> R) -> R {
-    crate::ffi::current(|stepping| {
-        body(match stepping {
-            Stepping::Certain(task) => Some(task),
-            Stepping::Nobody => None,
-            Stepping::Doubtful(task) => registered(task),
-        })
-    })
+pub(crate) fn current(py: Python<'_>) -> Option<Ref<Task>> {
+    match crate::ffi::current(py) {
+        Stepping::Certain(task) => Some(task),
+        Stepping::Nobody => None,
+        Stepping::Doubtful(task) => registered(py, task),
+    }
 }
 
 /// The task, if asyncio knows it as the one that its loop runs now.
 #[cold]
-fn registered(task: &Ref<Task>) -> Option<&Ref<Task>> {
+fn registered(py: Python<'_>, task: Ref<Task>) -> Option<Ref<Task>> {
     let event_loop = task.event_loop()?.as_obj();
-    let is_current = Python::attach(|py| {
-        let current = asyncio(py)?.registry.current(py, event_loop)?;
-        PyResult::Ok(current.bind(py).is(task.bind(py)))
-    });
-    is_current.unwrap_or(false).then_some(task)
+    let current = asyncio(py).and_then(|asyncio| asyncio.registry.current(py, event_loop));
+    let is_current = current.is_ok_and(|current| current.bind(py).is(task.bind(py)));
+    is_current.then_some(task)
 }
 
 impl Task {

@@ -26,7 +26,7 @@ pub(crate) use ensure::{is_coroutine, is_future};
 
 /// The running loop, or what the version makes of none: `asyncio.get_event_loop()`.
 fn event_loop_of_caller(py: Python<'_>) -> PyResult<Obj> {
-    if let Some(task) = task::current()
+    if let Some(task) = task::current(py)
         && let Some(event_loop) = task.event_loop()
     {
         return Ok(event_loop.as_obj().clone());
@@ -43,7 +43,7 @@ fn event_loop_of_caller(py: Python<'_>) -> PyResult<Obj> {
 fn awaiting_task(py: Python<'_>, event_loop: &Obj) -> PyResult<Option<Obj>> {
     #[cfg(Py_3_14)]
     {
-        if let Some(task) = task::current()
+        if let Some(task) = task::current(py)
             && let Some(own) = task.event_loop()
             && std::ptr::eq(own.as_obj().as_ptr(), event_loop.as_ptr())
         {

@@ -20,21 +20,19 @@ pub(super) fn poll_native(
     py: Python<'_>,
     mut poll: impl FnMut(&Waker) -> Poll<Outcome<Obj>>,
 ) -> Option<Poll<Outcome<Obj>>> {
-    task::with_current(|task| {
-        let task = task?;
-        let before = coroutine.driver.as_ptr();
-        if !before.is_null() && !ptr::eq(before, task.as_obj().as_ptr()) {
-            let waker = local_waker(task, Waker::clone);
-            return Some(poll_for(coroutine, py, task.as_obj(), waker, &mut poll));
-        }
-        let polled = local_waker(task, &mut poll);
-        if polled.is_ready() {
-            coroutine.driver.set(None);
-        } else if before.is_null() {
-            coroutine.driver.set(Some(task.as_obj().clone()));
-        }
-        Some(polled)
-    })
+    let task = task::current(py)?;
+    let before = coroutine.driver.as_ptr();
+    if !before.is_null() && !ptr::eq(before, task.as_obj().as_ptr()) {
+        let waker = local_waker(&task, Waker::clone);
+        return Some(poll_for(coroutine, py, task.as_obj(), waker, &mut poll));
+    }
+    let polled = local_waker(&task, &mut poll);
+    if polled.is_ready() {
+        coroutine.driver.set(None);
+    } else if before.is_null() {
+        coroutine.driver.set(Some(task.into_obj()));
+    }
+    Some(polled)
 }
 
 /// Polls a future under a task that is not ours (or no task at all, by hand). RuntimeError if no loop runs.

@@ -110,7 +110,7 @@ pub(super) fn stand(slf: &Ref<Coroutine>, py: Python<'_>, wait: &'static Wait) -
     let Some(standing) = Standing::start(slf) else {
         return Err(reused().into());
     };
-    match stander::poll(&slf.stander, |waker| standing.poll(py, wait, waker)) {
+    match stander::poll(py, &slf.stander, |waker| standing.poll(py, wait, waker)) {
         Comer::Same(Poll::Pending) => {
             standing.suspend();
             Ok(Sent::Next(park_marker(py)?))

@@ -41,18 +41,16 @@ pub(super) enum Comer<R> {
 /// Polls under the task of ours that is being stepped, if nobody else has polled before.
 // The one use of `poll`, so that it is laid out in place; what is seldom is left to the caller.
 #[inline(always)]
-pub(super) fn poll<R>(stander: &Cell<Stander>, poll: impl FnOnce(&Waker) -> R) -> Comer<R> {
-    task::with_current(|task| {
-        let Some(task) = task else {
-            return Comer::Foreign;
-        };
-        let now = Stander::of(task);
-        let before = stander.replace(now);
-        if before != now && before != Stander::NOBODY {
-            return Comer::Changed(task.clone());
-        }
-        Comer::Same(local_waker(task, poll))
-    })
+pub(super) fn poll<R>(py: Python<'_>, stander: &Cell<Stander>, poll: impl FnOnce(&Waker) -> R) -> Comer<R> {
+    let Some(task) = task::current(py) else {
+        return Comer::Foreign;
+    };
+    let now = Stander::of(&task);
+    let before = stander.replace(now);
+    if before != now && before != Stander::NOBODY {
+        return Comer::Changed(task);
+    }
+    Comer::Same(local_waker(&task, poll))
 }
 
 /// Polls under a task of ours, after somebody else. `take` takes the waker that is in the line.

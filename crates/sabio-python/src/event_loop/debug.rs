@@ -105,12 +105,7 @@ pub(crate) fn refuse_coroutine(py: Python<'_>, callback: &Bound<'_, PyAny>, meth
 }
 
 /// Runs an item and logs it if it took long.
-pub(super) fn dispatch_timed(
-    py: Python<'_>,
-    slf: &Ref<Loop>,
-    steps: &mut Steps<'_>,
-    item: Ready,
-) -> Outcome<()> {
+pub(super) fn dispatch_timed(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps, item: Ready) -> Outcome<()> {
     let mut kept = None;
     let subject = match &item {
         Ready::Step(task) | Ready::Wakeup(task) => Some(task.as_obj().clone()),

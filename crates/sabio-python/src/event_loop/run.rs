@@ -141,7 +141,7 @@ impl Pace {
 
 /// Runs one item of the ready queue. SystemExit and KeyboardInterrupt come back as errors.
 #[inline(always)]
-fn dispatch(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps<'_>, item: Ready) -> Outcome<()> {
+fn dispatch(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps, item: Ready) -> Outcome<()> {
     match item {
         Ready::Step(task) => step::run_on(py, slf, steps, task),
         Ready::Wakeup(task) => step::run_woken(py, slf, steps, task),
@@ -151,7 +151,7 @@ fn dispatch(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps<'_>, item: Ready)
 
 /// As [`dispatch`], for what is no plain step.
 #[inline(never)]
-fn dispatch_other(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps<'_>, item: Ready) -> Outcome<()> {
+fn dispatch_other(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps, item: Ready) -> Outcome<()> {
     if let Ready::StepWith(step) = item {
         let (task, input) = *step;
         return step::run(py, slf, steps, task, input);
@@ -185,12 +185,7 @@ fn failed(py: Python<'_>, slf: &Ref<Loop>, error: PyErr) -> PyResult<()> {
 
 /// As [`dispatch`], apart from the loop of turns.
 #[inline(never)]
-pub(super) fn dispatch_apart(
-    py: Python<'_>,
-    slf: &Ref<Loop>,
-    steps: &mut Steps<'_>,
-    item: Ready,
-) -> Outcome<()> {
+pub(super) fn dispatch_apart(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps, item: Ready) -> Outcome<()> {
     dispatch(py, slf, steps, item)
 }
 
@@ -198,7 +193,7 @@ impl Loop {
     /// One turn: look for events and timers if nothing is ready or it is time to, then run what is ready now. What
     /// that makes ready waits for the next turn.
     #[inline(always)]
-    fn run_once(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> Outcome<()> {
+    fn run_once(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps) -> Outcome<()> {
         if slf.ready.is_empty() || slf.stopping.get() {
             Loop::poll(slf, py, steps)?;
         } else {
@@ -228,7 +223,7 @@ impl Loop {
     /// Asks the poller, waiting if nothing is ready, and puts what it says and the timers that are due on the ready
     /// queue.
     #[inline(never)]
-    fn poll(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> PyResult<()> {
+    fn poll(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps) -> PyResult<()> {
         let shown = Loop::shown_by_own_clock(slf, py, steps)?;
         // Signal handlers, finalizers and clocks write outside of any callback.
         Loop::uncork(slf, py)?;
@@ -287,7 +282,7 @@ impl Loop {
 
     /// What the program's own clock shows, if timers go by one. It is Python code, and runs outside of any step.
     #[inline]
-    fn shown_by_own_clock(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> PyResult<Option<Nanos>> {
+    fn shown_by_own_clock(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps) -> PyResult<Option<Nanos>> {
         if !slf.has_own_clock() {
             return Ok(None);
         }
@@ -331,7 +326,7 @@ impl Loop {
 
 /// Turns until the loop is to stop, or an exception leaves it.
 #[inline(never)]
-fn run_turns(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps<'_>) -> Outcome<()> {
+fn run_turns(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps) -> Outcome<()> {
     loop {
         Loop::run_once(slf, py, steps)?;
         if slf.stopping.get() {

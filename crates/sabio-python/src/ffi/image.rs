@@ -9,7 +9,8 @@
 //! Invariant: an image is used for instances of the class that it was learned from (or of a class of ours on top of
 //! it) only, on memory that is zeroed, before anybody else sees the instance.
 
-use std::sync::atomic::Ordering;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
@@ -115,6 +116,49 @@ impl<const N: usize> Image<N> {
         unsafe {
             let object = *instance.as_ptr().cast::<*mut py_ffi::PyObject>().add(index);
             (!object.is_null()).then(|| Obj::from_borrowed(object))
+        }
+    }
+}
+
+/// Where the instances of a class of ours hold an object that their base was initialised with.
+pub(crate) struct Field<T: Class> {
+    /// 0 if that is not known.
+    word: AtomicUsize,
+    class: PhantomData<fn() -> T>,
+}
+
+impl<T: Class> Field<T> {
+    /// Not known yet.
+    pub(crate) const fn new() -> Field<T> {
+        Field {
+            word: AtomicUsize::new(0),
+            class: PhantomData,
+        }
+    }
+
+    /// Takes the place of the object `field` over from the image of the base.
+    pub(crate) fn learn<const N: usize>(&self, image: &Image<N>, field: usize) {
+        if std::ptr::eq(T::cell().base.load(Ordering::Relaxed), image.class) {
+            self.word.store(image.fields[field], Ordering::Relaxed);
+        }
+    }
+
+    /// The object that `instance` holds there, if it is another one than `known`.
+    #[inline(always)]
+    pub(crate) fn unless(&self, instance: &Ref<T>, known: &Obj) -> Option<Obj> {
+        let word = self.word.load(Ordering::Relaxed);
+        if word == 0 {
+            return None;
+        }
+        // SAFETY: the instance begins with one of the image's class, in which the word holds an owned object or null.
+        unsafe {
+            let object = *instance
+                .as_obj()
+                .as_ptr()
+                .cast::<*mut py_ffi::PyObject>()
+                .add(word);
+            let is_other = !std::ptr::eq(object, known.as_ptr()) && !object.is_null();
+            is_other.then(|| Obj::from_borrowed(object))
         }
     }
 }

@@ -37,12 +37,15 @@ mod object;
 mod public;
 mod reserve;
 mod room;
+#[cfg(Py_3_14)]
+pub(crate) mod running;
 mod snapshot;
 mod spare;
 mod stop_iteration;
 mod trampoline;
 mod visit;
 mod waker;
+mod watched;
 
 pub(crate) use args::{Args, KeywordName, Signature};
 pub(crate) use arguments::Arguments;
@@ -64,7 +67,7 @@ pub(crate) use error::{
 };
 pub(crate) use function::{add_fast_function, add_function};
 pub(crate) use global::{Global, is_main_interpreter};
-pub(crate) use image::{Counter, Image};
+pub(crate) use image::{Counter, Field, Image};
 pub(crate) use instance::Derived;
 pub(crate) use kept::Kept;
 pub(crate) use libssl::{Library, Session, Step};
@@ -78,3 +81,4 @@ pub(crate) use snapshot::{Captured, ContextCache, is_sharing, probe};
 pub(crate) use stop_iteration::{init_stop_iteration, raise_stop_iteration};
 pub(crate) use visit::Visit;
 pub(crate) use waker::{LocalWake, local_waker, waker_table, waker_target};
+pub(crate) use watched::init as init_watched;

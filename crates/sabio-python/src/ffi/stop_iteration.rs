@@ -4,7 +4,7 @@
 //! such `await`. These are instances of a subclass of StopIteration, made without a call, whose memory is used again.
 //! Python code gets to see one only by calling `__next__()` of a coroutine by hand; it finds the value in
 //! `args`, too, which is filled when somebody looks. To `send()` the exception is StopIteration itself
-//! ([`raise_stop_iteration`]).
+//! ([`raise_stop_iteration`]), and so it is while somebody is told of exceptions ([`watched`]).
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 
 use super::object::Obj;
 use super::spare::Spare;
+use super::watched;
 
 static CLASS: AtomicPtr<py_ffi::PyTypeObject> = AtomicPtr::new(std::ptr::null_mut());
 /// The empty tuple, which all of them have as their `args`.
@@ -65,6 +66,9 @@ static TRUE: AtomicPtr<py_ffi::PyObject> = AtomicPtr::new(std::ptr::null_mut());
 /// Sets StopIteration with `value` as its value, whatever it is, a tuple or an exception too. Sets MemoryError if there
 /// is no memory for it.
 pub(super) fn set_stop_iteration(py: Python<'_>, value: Obj) {
+    if watched::are_exceptions(py) {
+        return raise_stop_iteration(py, &value).restore(py);
+    }
     // SAFETY: attached; the address of an immortal object, and an exception that the place owns a reference to.
     unsafe {
         let is_true = std::ptr::eq(value.as_ptr(), py_ffi::Py_True());
