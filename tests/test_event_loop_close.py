@@ -217,6 +217,21 @@ def test_loop_that_is_never_closed_warns(loop_factory, recwarn):
     assert "unclosed event loop" in str(caught[0].message)
 
 
+@pytest.mark.usefixtures("sabio")
+def test_a_forgotten_loop_that_never_ran_warns_without_the_collector():
+    import sabio
+
+    gc.disable()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            loop = sabio.new_event_loop()
+            del loop
+        assert ["unclosed event loop" in str(warning.message) for warning in caught] == [True]
+    finally:
+        gc.enable()
+
+
 def test_closed_loop_does_not_warn(loop_factory):
     loop = loop_factory()
     loop.close()
