@@ -13,6 +13,7 @@ Called by `nightly.py`.
 
 from __future__ import annotations
 
+import ctypes.util
 import re
 import shutil
 import subprocess
@@ -101,8 +102,10 @@ def variables(library: Path, reports: Path) -> dict[str, str]:
     Reports go to files because most tests keep what their child processes print to themselves.
     """
     options = (*OPTIONS, "detect_leaks=0", f"log_path={reports}/asan")
+    # The runtime asks for the functions that throw C++ exceptions when the process begins; greenlet brings them later.
+    preloaded = [str(library), ctypes.util.find_library("stdc++")]
     return interpreters.clean_environment() | {
-        "LD_PRELOAD": str(library),
+        "LD_PRELOAD": ":".join(filter(None, preloaded)),
         "PYTHONMALLOC": "malloc",
         "ASAN_OPTIONS": ":".join(options),
     }
