@@ -14,12 +14,12 @@ What is judged, each beginning with the first look after the warm-up:
   grow by half a percent, or by 2,000 blocks and objects and 2 MiB if that is more: tables keep the size that they once
   had, and so do the stores of what is recycled (handles, coroutines), which fill up in the first thousand connections.
   A leak of one object for each connection is far more than that in ten minutes.
-* Resident memory at the first and the last look, without traffic and after malloc_trim(3): it may grow by five
-  percent, for pages that are only partly in use.
-* Resident memory under traffic: it may grow by a quarter over the greatest of the first tenth of the time. Blocks of
+* Resident memory in the middle and at the end, without traffic and after malloc_trim(3): it may grow by five percent,
+  for pages that are only partly in use.
+* Resident memory under traffic: it may grow by a quarter over the greatest of the first third of the time. Blocks of
   all sizes up to 256 KB come and go while others stay for long, so malloc(3) holds more and more pages with gaps in
-  them; the last look shows how much of it malloc_trim(3) gives back. A client over TLS has most of it, since OpenSSL
-  makes many blocks for a connection, with sabio as with asyncio.
+  them, for about three minutes, with sabio as with asyncio; trimming shows how much of it can be given back. A client
+  over TLS has most of it, since OpenSSL makes many blocks for a connection.
 
 The proportional set size (PSS) is shown beside it, but not judged: it also changes when other processes that share a
 library begin or end. The warm-up ends when every idle connection has been replaced once, since the first ones lie in
@@ -212,9 +212,9 @@ class Soak:
             time.sleep(max(0.0, began + look * self.options.seconds / LOOKS - time.monotonic()))
             when = f"{time.monotonic() - began:.0f} s"
             if look % (LOOKS // QUIET_LOOKS) == 0:
-                self.weigh(when, trim=look in (0, LOOKS))
+                self.weigh(when, trim=look in (LOOKS // 2, LOOKS))
             if look < LOOKS:
-                self.look(when, show=look % (LOOKS // 12) == 0, begins=look <= LOOKS // 10)
+                self.look(when, show=look % (LOOKS // 12) == 0, begins=look <= LOOKS // 3)
         self.summarise(time.monotonic() - began)
 
     def look(self, when: str, show: bool, begins: bool) -> None:
