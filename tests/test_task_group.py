@@ -197,3 +197,29 @@ def test_a_loop_that_is_dropped_while_a_group_waits_is_collected(sabio):
             group.create_task(hang())._log_destroy_pending = False
 
     assert task_left_waiting(sabio, work) is None
+
+
+@where_tasks_are_known
+@pytest.mark.parametrize("ending", ["well", "by a child", "by its body"])
+async def test_a_group_that_has_ended_is_gone_without_the_collector(aio, ending):
+    if aio is asyncio and ending != "well":
+        pytest.skip("on some versions asyncio's group refers to its exception")
+
+    async def block():
+        group = aio.TaskGroup()
+        try:
+            async with group:
+                group.create_task(fail(KeyError()) if ending == "by a child" else give(1))
+                if ending == "by its body":
+                    raise KeyError
+        except ExceptionGroup:
+            pass
+        return weakref.ref(group)
+
+    gc.disable()
+    try:
+        gone = await asyncio.create_task(block())
+        await turns(2)
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -281,11 +281,12 @@ impl Group {
         self.forget();
         self.other.set(None);
         self.tasks.set(None);
-        self.observer.set(None);
     }
 
     /// The block has ended: exceptions hold frames, and frames hold everything.
     pub(super) fn forget(&self) {
+        // It refers to the group; children that are left, if any, hold it themselves.
+        self.observer.set(None);
         for slot in [
             &self.parent,
             &self.errors,
