@@ -50,6 +50,18 @@ async def test_wait_does_not_wait_for_pipes_that_others_hold():
     transport.close()
 
 
+async def test_who_waits_goes_on_after_the_protocol_was_told():
+    transport, protocol = await run_program("/bin/sleep", "30", stdin=None, stdout=None, stderr=None)
+    waiting = asyncio.create_task(transport._wait())
+    await asyncio.sleep(0.01)
+    transport.terminate()
+    assert await waiting == -signal.SIGTERM
+    assert protocol.ended.done()
+    with pytest.raises(ProcessLookupError):
+        transport.terminate()
+    transport.close()
+
+
 async def test_no_thread_and_no_signal_handler(sabio):
     before = threading.active_count(), signal.getsignal(signal.SIGCHLD)
     started = [await run_program(*BLOCKED) for _ in range(5)]

@@ -143,7 +143,7 @@ fn known_or_lost(slf: &Ref<ProcessTransport>, py: Python<'_>) -> PyResult<i32> {
     Ok(UNKNOWN)
 }
 
-/// The process has ended: who waits goes on, and the protocol is told.
+/// The process has ended: the protocol is told, and who waits goes on.
 fn exited(
     slf: &Ref<ProcessTransport>,
     py: Python<'_>,
@@ -159,13 +159,15 @@ fn exited(
         logger.call_method1("info", (message, slf.bind(py), returncode))?;
     }
     slf.ending.returncode.set(Some(returncode));
-    slf.ending.waiters.wake_all();
     let transport = slf.clone();
-    slf.when_begun(py, event_loop, move |py, event_loop| {
+    let told = slf.when_begun(py, event_loop, move |py, event_loop| {
         let told = transport.tell(py, event_loop, &names(py)?.process_exited, &[]);
         transport.try_finish();
         told
-    })
+    });
+    // As in asyncio: who waits goes on after the protocol has been told.
+    slf.ending.waiters.wake_all();
+    told
 }
 
 /// Has a thread wait for the process: see the top of this file. It can be called from any moment on.
