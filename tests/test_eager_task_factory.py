@@ -4,6 +4,7 @@
 # ruff: noqa: PT012
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -45,6 +46,32 @@ def test_tasks_begin_to_run_at_once(sabio):
         assert await other == "two"
 
     each_factory(sabio, main)
+
+
+@pytest.mark.skipif(not SINCE_3_12, reason="asyncio's tasks start eagerly from 3.12 on")
+@pytest.mark.parametrize("world", ["asyncio", "sabio"])
+def test_a_task_that_ended_at_once_has_no_coroutine_any_more(sabio, world):
+    objects = {"asyncio": asyncio, "sabio": sabio}[world]
+    loops = {"asyncio": asyncio.SelectorEventLoop, "sabio": sabio.new_event_loop}
+
+    async def work(pauses):
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(objects.eager_task_factory)
+        coro = work(0)
+        gone = weakref.ref(coro)
+        task = asyncio.create_task(coro)
+        del coro
+        assert (task.done(), task.get_coro(), gone()) == (True, None, None)
+        assert "coro=" not in repr(task)
+        later = asyncio.create_task(work(1))
+        await later
+        assert later.get_coro() is not None
+
+    with asyncio.Runner(loop_factory=loops[world]) as runner:
+        runner.run(main())
 
 
 def test_a_task_that_never_waits_is_done_at_once(sabio):

@@ -62,6 +62,11 @@ pub(crate) fn replaced_coroutine(task: &Ref<Task>, known: &Obj) -> Option<Obj> {
     CORO_OF_TASK.unless(task, known)
 }
 
+/// Makes a task that has ended in its first, eager step let go of its coroutine, as asyncio's does.
+pub(crate) fn drop_coroutine(task: &Ref<Task>) {
+    drop(CORO_OF_TASK.take(task));
+}
+
 impl TaskImage {
     /// A new, registered task that nobody steps yet. `name` is exactly a string; without one the task gets the next
     /// number, as from the initialiser.

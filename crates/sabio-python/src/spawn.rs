@@ -12,6 +12,7 @@ use crate::asyncio::asyncio;
 use crate::coroutine::Coroutine;
 use crate::event_loop::{FirstStep, Loop};
 use crate::ffi::{Obj, Ref, context_copy_current, is_context, is_coroutine_exact};
+use crate::future_core::{FutureLike, State};
 use crate::image::{self, TaskImage};
 use crate::names::names;
 use crate::step;
@@ -142,7 +143,11 @@ fn start(
 ) -> PyResult<()> {
     task.set_up(event_loop, coro, context);
     if eager_start && event_loop.is_running_here() {
-        step::run_eagerly(py, event_loop, task)
+        step::run_eagerly(py, event_loop, task)?;
+        if task.core().state() != State::Pending {
+            image::drop_coroutine(task);
+        }
+        Ok(())
     } else {
         Task::schedule(task.clone());
         Ok(())

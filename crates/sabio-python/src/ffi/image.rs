@@ -143,6 +143,24 @@ impl<T: Class> Field<T> {
         }
     }
 
+    /// Takes the object out of `instance`, if it is known where.
+    pub(crate) fn take(&self, instance: &Ref<T>) -> Option<Obj> {
+        let word = self.word.load(Ordering::Relaxed);
+        if word == 0 {
+            return None;
+        }
+        // SAFETY: as below; the reference is taken over from a field that may be empty in the base's own instances.
+        unsafe {
+            let field = instance
+                .as_obj()
+                .as_ptr()
+                .cast::<*mut py_ffi::PyObject>()
+                .add(word);
+            let object = field.replace(std::ptr::null_mut());
+            (!object.is_null()).then(|| Obj::from_owned(object))
+        }
+    }
+
     /// The object that `instance` holds there, if it is another one than `known`.
     #[inline(always)]
     pub(crate) fn unless(&self, instance: &Ref<T>, known: &Obj) -> Option<Obj> {
