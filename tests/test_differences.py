@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -100,6 +101,15 @@ async def test_futures_of_as_completed_are_made_in_the_order_of_the_arguments(sa
     for coroutine in sabio.as_completed([work(number) for number in range(100)]):
         await coroutine
     assert started == list(range(100))
+
+
+@pytest.mark.parametrize("world", ["asyncio", "sabio"])
+async def test_a_replaced_method_with_autospec_is_not_given_self(sabio: ModuleType, world: str) -> None:
+    objects = {"asyncio": asyncio, "sabio": sabio}[world]
+    with mock.patch.object(objects.Queue, "put", autospec=True) as put:
+        queue = objects.Queue()
+        await queue.put(1)
+    assert put.call_args.args == ((1,) if world == "sabio" else (queue, 1))
 
 
 async def test_what_a_callback_writes_leaves_when_it_returns(loop_name: str) -> None:
