@@ -143,20 +143,29 @@ impl<T: Class> Field<T> {
         }
     }
 
-    /// Takes the object out of `instance`, if it is known where.
-    pub(crate) fn take(&self, instance: &Ref<T>) -> Option<Obj> {
+    /// Where `instance` holds it, if that is known.
+    #[inline(always)]
+    fn place(&self, instance: &Ref<T>) -> Option<*mut *mut py_ffi::PyObject> {
         let word = self.word.load(Ordering::Relaxed);
         if word == 0 {
             return None;
         }
-        // SAFETY: as below; the reference is taken over from a field that may be empty in the base's own instances.
-        unsafe {
-            let field = instance
+        // SAFETY: the instance begins with one of the image's class, which has that word.
+        Some(unsafe {
+            instance
                 .as_obj()
                 .as_ptr()
                 .cast::<*mut py_ffi::PyObject>()
-                .add(word);
-            let object = field.replace(std::ptr::null_mut());
+                .add(word)
+        })
+    }
+
+    /// Takes the object out of `instance`, if it is known where.
+    pub(crate) fn take(&self, instance: &Ref<T>) -> Option<Obj> {
+        let place = self.place(instance)?;
+        // SAFETY: the word holds an owned object, which is taken over, or null, as it may in the base's own instances.
+        unsafe {
+            let object = place.replace(std::ptr::null_mut());
             (!object.is_null()).then(|| Obj::from_owned(object))
         }
     }
@@ -164,17 +173,10 @@ impl<T: Class> Field<T> {
     /// The object that `instance` holds there, if it is another one than `known`.
     #[inline(always)]
     pub(crate) fn unless(&self, instance: &Ref<T>, known: &Obj) -> Option<Obj> {
-        let word = self.word.load(Ordering::Relaxed);
-        if word == 0 {
-            return None;
-        }
-        // SAFETY: the instance begins with one of the image's class, in which the word holds an owned object or null.
+        let place = self.place(instance)?;
+        // SAFETY: the word holds an owned object or null.
         unsafe {
-            let object = *instance
-                .as_obj()
-                .as_ptr()
-                .cast::<*mut py_ffi::PyObject>()
-                .add(word);
+            let object = *place;
             let is_other = !std::ptr::eq(object, known.as_ptr()) && !object.is_null();
             is_other.then(|| Obj::from_borrowed(object))
         }

@@ -1,11 +1,12 @@
 //! Whether somebody is told of exceptions as they are raised: a debugger, or any other tracer.
 //!
-//! The StopIteration by which an `await` ends is one that they pass over, and they know it by its class.
+//! The StopIteration by which an `await` ends is one that they pass over, and they know it by its class. On 3.12 tools of
+//! `sys.monitoring` cannot be asked for cheaply, so that only tracers of `sys.settrace()` are known there.
 
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
 
-/// By the monitoring of the interpreter (PEP 669), which tracers of `sys.settrace()` are served by, too.
+/// By the monitoring of the interpreter (PEP 669; C API: Monitoring C API), which tracers of `sys.settrace()` are served by, too.
 #[cfg(Py_3_13)]
 mod by_monitoring {
     use std::cell::UnsafeCell;
