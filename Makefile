@@ -29,7 +29,7 @@ nightly: ## sanitizer, Miri and fuzz targets (ARGS="--only fuzz --minutes 10")
 	@$(PYTHON) scripts/nightly.py $(ARGS)
 
 bench: ## measure sabio beside the other loops (ARGS=--quick)
-	@$(ENVIRONMENT) --python best --purpose bench --with bench -- benches/run.py $(ARGS)
+	@$(ENVIRONMENT) --python best --profile guided --purpose bench --with bench -- benches/run.py $(ARGS)
 
 packages: ## run the test suites of other packages on sabio (ARGS="janus anyio")
 	@$(PYTHON) scripts/packages.py $(ARGS)

@@ -6,6 +6,7 @@ or a host. Called before a script measures.
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import time
@@ -18,6 +19,8 @@ from rounds import say
 
 #: Share of the machine's time that others may use before the figures are called disturbed.
 QUIET = 0.05
+#: What the build of wheels says of itself.
+GUIDED = "guided by a profile"
 
 
 def describe(names: Sequence[str]) -> dict[str, object]:
@@ -31,11 +34,23 @@ def describe(names: Sequence[str]) -> dict[str, object]:
     interpreter = f"{platform.python_implementation()} {platform.python_version()}"
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     return {
-        "machine": f"{_processor()}, {cores} cores, {system}, {interpreter}, TCP by {_congestion_control()}",
+        "machine": f"{_processor()}, {cores} cores, {system}, {interpreter}, TCP by {_congestion_control()}, "
+        f"sabio's build: {_build()}",
         "taken": datetime.now(UTC).isoformat(timespec="seconds"),
         "others_used": round(busy, 3),
         "loops": {name: loops.version(name) for name in names},
     }
+
+
+def _build() -> str:
+    """How sabio is built. Warns if that is not how wheels are."""
+    try:
+        build: str = importlib.import_module("sabio._sabio")._build
+    except ImportError:
+        return "none"
+    if build != GUIDED:
+        say(f"!!! sabio's build is {build}, not {GUIDED}: expect lower figures (`make bench` has it)")
+    return build
 
 
 def busy_share(seconds: float) -> float:

@@ -3,16 +3,17 @@
 Three checks run at a time; the order is from what others wait for to what nothing waits for. All checks are run even
 if one fails, except that nothing is tested on an interpreter for which the build failed. Tests that measure how late
 something happens (marker `alone`) run at the end, with nothing beside them, and then what failed beside another check
-and may do better alone (`jobs.py`). What the Python suite on the default interpreter with the release build prints is
+and may do better alone (`jobs.py`). What the Python suite on the default interpreter with the guided build prints is
 kept for the end: its closing line is the last one of a good run. Exits with 1 if anything failed.
 
-Which interpreter gets what: the default one everything, with the release build and once more with a build that checks
-arithmetic and assertions; the oldest and the newest the whole suite, the newest on sabio alone; those between them the
-conformance tests of the modules that matter most, and the latest of them the suite without the stress tests, on sabio
-alone. (`make wheels ARGS=--test` runs the whole suite on all of them.) Tests of the project's own scripts, for which
-the build makes no difference, run once. The conformance tests of what `sabio.install()` replaces, with it installed,
-are run in full on the default and on the newest one; the others get the modules of them that matter most. All but the
-default one use the cargo profile `quick`, which optimises but does not spend minutes on linking.
+Which interpreter gets what: the default one everything, with the build that wheels have (`guided.py`) and once more
+with one that checks arithmetic and assertions; the oldest and the newest the whole suite, the newest on sabio alone;
+those between them the conformance tests of the modules that matter most, and the latest of them the suite without the
+stress tests, on sabio alone. (`make wheels ARGS=--test` runs the whole suite on all of them.) Tests of the project's
+own scripts, for which the build makes no difference, run once. The conformance tests of what `sabio.install()`
+replaces, with it installed, are run in full on the default and on the newest one; the others get the modules of them
+that matter most. All but the default one use the cargo profile `quick`, which optimises but does not spend minutes on
+linking.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import interpreters
-from environment import ROOT, Environment, require_tools, target_directory
+from environment import GUIDED, ROOT, Environment, require_tools, target_directory
 from interpreters import SUPPORTED, Interpreter
 from jobs import Check, Jobs
 from layers import PURE_CRATES
@@ -127,12 +128,19 @@ def pytest(environment: Environment, which: str, *options: str) -> Check:
     return replace(check, again=again)
 
 
-#: What a test does on asyncio is told by the same test with the release build.
+#: What a test does on asyncio is told by the same test with the guided build.
 ON_SABIO_ALONE = ("--loops", "sabio")
 
 
 #: What asks nothing of sabio, but of the scripts around it and of the tests themselves.
-OF_THE_SCRIPTS = ("test_hosts", "test_jobs", "test_package_suites", "test_wheels", "fuzz/test_sensitivity")
+OF_THE_SCRIPTS = (
+    "test_guided",
+    "test_hosts",
+    "test_jobs",
+    "test_package_suites",
+    "test_wheels",
+    "fuzz/test_sensitivity",
+)
 WITHOUT_SCRIPTS = tuple(f"--ignore=tests/{name}.py" for name in OF_THE_SCRIPTS)
 
 
@@ -169,14 +177,14 @@ def conformance_installed(environment: Environment, *options: str) -> list[Check
 
 def plan(found: Mapping[str, Interpreter], default: Interpreter) -> tuple[list[Check], list[Check]]:
     """What can run side by side, and what must run alone but for the last check."""
-    release, checked = Environment(default), Environment(default, "dev")
+    guided, checked = Environment(default, GUIDED), Environment(default, "dev")
     oldest, newest = min(found, key=SUPPORTED.index), max(found, key=SUPPORTED.index)
-    builds = [build(release, ["run", "cluster", "test", "lint"]), build(checked, ["run", "test"])]
+    builds = [build(guided, ["run", "cluster", "test", "lint"]), build(checked, ["run", "test"])]
     tests: list[list[Check]] = [
-        [*python_checks(release), *conformance(release), *conformance_installed(release)],
-        [suite(checked, *ON_SABIO_ALONE, *WITHOUT_SCRIPTS), replace(suite(release), last=True)],
+        [*python_checks(guided), *conformance(guided), *conformance_installed(guided)],
+        [suite(checked, *ON_SABIO_ALONE, *WITHOUT_SCRIPTS), replace(suite(guided), last=True)],
     ]
-    alone = [lateness(checked), lateness(release)]
+    alone = [lateness(checked), lateness(guided)]
     # What takes longest first, so that nothing runs on by itself at the end.
     further_versions = sorted(set(found) - {default.version}, key=SUPPORTED.index, reverse=True)
     between = [version for version in further_versions if version not in (oldest, newest)]
@@ -234,6 +242,10 @@ def main() -> None:
     jobs.run_again()
     jobs.print()
     announce_missing(found, [version for version in found if not found[version].has_suite])
+    if reason := Environment(default, GUIDED).unguided:
+        print(
+            f"\n!!! NOT GUIDED: a plain release build was tested in the place of what wheels have: {reason}"
+        )
     if jobs.failed:
         print(f"\n!! FAILED ({len(jobs.failed)} of {len(jobs.results)}):", *jobs.failed, sep="\n   ")
         sys.exit(1)

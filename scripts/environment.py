@@ -6,6 +6,7 @@ There is one environment per version of Python and cargo profile, `.venv/3.11` (
 where pinned tools would get into each other's way one per purpose, `.venv/3.14-bench`. Each profile has a target
 directory, in which the versions share what does not depend on Python; what was built for a version is kept, so that
 going from one to the other builds nothing again. Work whose inputs have not changed since it was last done is skipped.
+The profile `guided` is release, built the way that wheels are (`guided.py`), which takes two builds.
 What is built for a sanitizer is made with flags that the compiler takes from nightly versions only, or from one that
 is told to be the standard library's own (`RUSTC_BOOTSTRAP`).
 
@@ -25,12 +26,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import guided
 import interpreters
 from interpreters import Interpreter
 
@@ -52,6 +54,10 @@ SOURCES = (
 BOOTSTRAP = {"RUSTC_BOOTSTRAP": "1"}
 #: The cargo profile of such a build.
 SANITIZED = "sanitized"
+#: The name for a release build that is guided by a profile.
+GUIDED = "guided"
+#: What a wheel's folder has when its build should have been guided and could not be: the reason.
+UNGUIDED = "unguided"
 
 
 def stop(message: str) -> NoReturn:
@@ -103,6 +109,22 @@ class Environment:
     def flags(self) -> str:
         """`RUSTFLAGS` of the build; empty for those that cargo has from elsewhere."""
         return sanitizer_flags(self.sanitizer) if self.sanitizer else ""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """All that the build depends on, as patterns of files."""
+        return (*SOURCES, *guided.SOURCES) if self.profile == GUIDED else SOURCES
+
+    @property
+    def wheels(self) -> Path:
+        """Where the wheel of this version and profile is kept."""
+        return target_directory() / "built" / self.build_name
+
+    @property
+    def unguided(self) -> str:
+        """Why what should be guided is a plain release build; empty if it is guided, or need not be."""
+        reason = self.wheels / UNGUIDED
+        return reason.read_text() if reason.exists() else ""
 
     @property
     def name(self) -> str:
@@ -176,41 +198,69 @@ class Environment:
 
     def _build(self) -> None:
         record = self._record()
-        digest = _digest(sorted({file for pattern in SOURCES for file in ROOT.glob(pattern)})) + self.flags
+        digest = (
+            _digest(sorted({file for pattern in self.sources for file in ROOT.glob(pattern)})) + self.flags
+        )
         if record.get("sabio") == digest:
             return
-        wheels = target_directory() / "built" / self.build_name
-        wheels.mkdir(parents=True, exist_ok=True)
-        with (wheels.parent / f"{wheels.name}.lock").open("w") as lock:
+        self.wheels.mkdir(parents=True, exist_ok=True)
+        with (self.wheels.parent / f"{self.wheels.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._pip("--force-reinstall", "--no-deps", "--no-index", self._wheel(wheels, digest))
+            self._pip("--force-reinstall", "--no-deps", "--no-index", self._wheel(digest))
         self._write(record | {"sabio": digest})
 
-    def _wheel(self, wheels: Path, digest: str) -> Path:
+    def _wheel(self, digest: str) -> Path:
         """The wheel of this version and profile, built unless another environment has had it built.
 
         Each environment's interpreter has another path, for which cargo would compile everything again.
         """
-        built = wheels / "sources"
-        if built.exists() and built.read_text() == digest and (found := [*wheels.glob("*.whl")]):
+        built = self.wheels / "sources"
+        if built.exists() and built.read_text() == digest and (found := [*self.wheels.glob("*.whl")]):
             return found[0]
         require_tools()
         print(f"sabio: building for CPython {self.interpreter.version}, profile {self.profile}", flush=True)
-        shutil.rmtree(wheels, ignore_errors=True)
+        shutil.rmtree(self.wheels, ignore_errors=True)
+        self.wheels.mkdir(parents=True)
+        if self.profile != GUIDED:
+            wheel = self._compile(self.flags.split(), self.profile)
+        else:
+            try:
+                profile = target_directory() / "guided" / f"{self.interpreter.version}.profdata"
+                guide = guided.Guide(self.python, target_directory(), profile)
+                wheel = guide.wheel(self._compile_anew, self.python)
+            except guided.Impossible as reason:
+                print(f"\n!!! NOT GUIDED, a plain release build: {reason}\n", file=sys.stderr, flush=True)
+                wheel = self._compile((), "release")
+                (self.wheels / UNGUIDED).write_text(str(reason))
+        built.write_text(digest)
+        return wheel
+
+    def _compile_anew(self, flags: Sequence[str], kind: str) -> Path:
+        """Builds a wheel, and nothing of an earlier build is used."""
+        kind = f"{kind}-{self.interpreter.version}"
+        shutil.rmtree(target_directory() / "python" / kind, ignore_errors=True)
+        return self._compile(flags, kind)
+
+    def _compile(self, flags: Sequence[str], kind: str) -> Path:
+        """Builds a wheel; `kind` names the target directory, since other flags would have all compiled again."""
+        for old in self.wheels.glob("*.whl"):
+            old.unlink()
+        profile = self.profile if self.profile != GUIDED else "release"
         command: list[str | Path] = [self.directory / "bin" / "maturin", "build", "--quiet", "--locked"]
-        command += ["--profile", self.profile, "--interpreter", self.python]
+        command += ["--profile", profile, "--interpreter", self.python]
         # The wheel never leaves this machine, so it need not run on older ones.
-        command += ["--auditwheel", "skip", "--compatibility", "linux", "--out", wheels]
+        command += ["--auditwheel", "skip", "--compatibility", "linux", "--out", self.wheels]
         environment = interpreters.clean_environment()
-        environment["CARGO_TARGET_DIR"] = str(target_directory() / "python" / self.profile)
-        if self.flags:
+        environment["CARGO_TARGET_DIR"] = str(target_directory() / "python" / kind)
+        if flags:
             # With a target named, the flags are for what runs there, and not for build scripts and macros.
             command += ["--target", host()]
-            environment |= {"RUSTFLAGS": self.flags} | BOOTSTRAP
+            environment["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(flags)
+        if self.sanitizer:
+            environment |= BOOTSTRAP
         if subprocess.run(command, cwd=ROOT, env=environment).returncode != 0:
             stop(f"the build for CPython {self.interpreter.version} failed")
-        (wheel,) = wheels.glob("*.whl")
-        built.write_text(digest)
+        (wheel,) = self.wheels.glob("*.whl")
         return wheel
 
     def _pip(self, *arguments: str | Path) -> None:

@@ -1,7 +1,8 @@
 """Builds the wheels and the sdist that are given away, without a trace of the machine they were built on.
 
-What cargo compiles names its sources, for panics. Each folder of the builder is therefore named anew for the compiler
-(`--remap-path-prefix`), and the same sources give the same names everywhere.
+A wheel's build is guided by a profile (`guided.py`). What cargo compiles names its sources, for panics. Each folder of
+the builder is therefore named anew for the compiler (`--remap-path-prefix`), and the same sources give the same names
+everywhere.
 
 Invariant: what is built lies in a folder of its own until the caller has checked it.
 
@@ -14,16 +15,19 @@ import gzip
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+import guided
 import interpreters
 import wheel_licences
-from environment import ROOT, Environment, stop, target_directory
+from environment import ROOT, Environment, host, stop, target_directory
 from interpreters import Interpreter
 
 
@@ -33,6 +37,7 @@ class Builder:
     def __init__(self) -> None:
         environment = Environment(interpreters.default())
         environment.prepare("build", build=False)
+        self.python = environment.python
         self.maturin = environment.directory / "bin" / "maturin"
         self.target = target_directory() / "wheels"
         self.target.mkdir(parents=True, exist_ok=True)
@@ -41,11 +46,25 @@ class Builder:
 
     def wheel(self, interpreter: Interpreter, into: Path) -> Path:
         """Builds the wheel for one interpreter, as new as it can be for the oldest C library that it runs on."""
-        command: list[str | Path] = [self.maturin, "build", "--quiet", "--release", "--strip", "--locked"]
-        command += ["--interpreter", interpreter.path, "--out", into]
-        self._run(*command, cwd=ROOT, target=self.target / interpreter.version)
-        (wheel,) = into.glob("*.whl")
+        profile = self.target / interpreter.version / "sabio.profdata"
+        try:
+            guide = guided.Guide(self.python, target_directory(), profile)
+            with tempfile.TemporaryDirectory(dir=self.target) as folder:
+                built = guide.wheel(partial(self._compile, interpreter, Path(folder)), interpreter.path)
+                wheel = built.rename(into / built.name)
+        except guided.Impossible as reason:
+            stop(f"the build for CPython {interpreter.version} cannot be guided: {reason}")
         wheel_licences.add(wheel, self._licences())
+        return wheel
+
+    def _compile(self, interpreter: Interpreter, folder: Path, flags: Sequence[str], kind: str) -> Path:
+        target = self.target / interpreter.version / kind
+        shutil.rmtree(target, ignore_errors=True)
+        command: list[str | Path] = [self.maturin, "build", "--quiet", "--release", "--strip", "--locked"]
+        # With a target named, the flags are for what runs there, and not for build scripts and macros.
+        command += ["--interpreter", interpreter.path, "--target", host(), "--out", folder / kind]
+        self._run(*command, cwd=ROOT, target=target, flags=flags)
+        (wheel,) = (folder / kind).glob("*.whl")
         return wheel
 
     def _licences(self) -> dict[str, str]:
@@ -120,13 +139,14 @@ class Builder:
         *command: str | Path,
         cwd: Path,
         target: Path | None = None,
+        flags: Sequence[str] = (),
         env: dict[str, str] | None = None,
         silent: bool = False,
     ) -> None:
         environment = interpreters.clean_environment() | (env or {})
         if target is not None:
             environment["CARGO_TARGET_DIR"] = str(target)
-            environment["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join(self._flags(target))
+            environment["CARGO_ENCODED_RUSTFLAGS"] = "\x1f".join([*self._flags(target), *flags])
         output = subprocess.DEVNULL if silent else None
         if subprocess.run(command, cwd=cwd, env=environment, stdout=output).returncode != 0:
             stop(f"{' '.join(map(str, command))} failed")

@@ -54,11 +54,11 @@ class Trial:
         self._run(interpreter.path, "-m", "venv", self.folder / "environment")
         self._pip("--no-index", "--no-deps", wheel)
 
-    def use(self, version: str) -> None:
-        """Looks at what `doctor` says, and runs a program. Raises Failed."""
+    def use(self, version: str, build: str) -> None:
+        """Looks at what `doctor` says (`build` of the build), and runs a program. Raises Failed."""
         facts = json.loads(self._run(self.python, "-c", FACTS))
         report = self._run(self.python, "-m", "sabio", "doctor")
-        if wrong := list(wrong_lines(report, self._expected(facts, version))):
+        if wrong := list(wrong_lines(report, self._expected(facts, version) | {"build": build})):
             raise Failed("\n".join(["`python -m sabio doctor` is wrong", *wrong, report]))
         printed = self._run(self.python, "-X", "dev", "-W", "error", "-m", "sabio", PROGRAM).splitlines()
         if printed != [f"{facts['package']}/__init__.py", "sabio.Loop"]:

@@ -33,6 +33,9 @@ from wheel_trial import Failed, Trial
 
 DIST = ROOT / "dist"
 SDIST = "sdist"
+#: What `doctor` says of a wheel's build, and of one that pip makes of the sdist.
+GUIDED = "guided by a profile, as wheels are"
+PLAIN = "plain: some things are slower than with a wheel, whose build is guided by a profile"
 
 
 def say(message: str) -> None:
@@ -113,14 +116,14 @@ def build_sdist(builder: Builder, interpreter: Interpreter) -> None:
         refuse(wheel_contents.sdist_complaints(sdist, ROOT, builder.folders()), sdist)
         wheel = builder.from_sdist(sdist, interpreter.path, Path(folder))
         refuse(wheel_contents.missing_files(wheel, ROOT), wheel)
-        try_wheel(interpreter, wheel)
+        try_wheel(interpreter, wheel, PLAIN)
         keep(sdist, f"sabio-{version()}.tar.gz")
 
 
-def try_wheel(interpreter: Interpreter, wheel: Path) -> None:
-    """Installs a wheel into a fresh environment and uses it. Raises Failed."""
+def try_wheel(interpreter: Interpreter, wheel: Path, build: str = GUIDED) -> None:
+    """Installs a wheel into a fresh environment and uses it; `build` is what `doctor` says of it. Raises Failed."""
     with tempfile.TemporaryDirectory(prefix="sabio-wheel-") as folder:
-        Trial(interpreter, wheel, Path(folder)).use(version())
+        Trial(interpreter, wheel, Path(folder)).use(version(), build)
 
 
 def test_wheel(interpreter: Interpreter, options: Sequence[str]) -> None:
@@ -130,7 +133,7 @@ def test_wheel(interpreter: Interpreter, options: Sequence[str]) -> None:
         raise Failed(f"there are {len(wheels)} wheels for it in {DIST.name}/")
     with tempfile.TemporaryDirectory(prefix="sabio-wheel-") as folder:
         trial = Trial(interpreter, wheels[0], Path(folder))
-        trial.use(version())
+        trial.use(version(), GUIDED)
         trial.test(options)
 
 

@@ -14,7 +14,7 @@ from tests.support.process import run_python
 
 pytestmark = pytest.mark.usefixtures("sabio")
 
-FACTS = ["sabio", "interpreter", "kernel", "C library", "poller", "TLS engine", "descriptors"]
+FACTS = ["sabio", "build", "interpreter", "kernel", "C library", "poller", "TLS engine", "descriptors"]
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def test_facts_are_those_of_this_process(doctor, sabio):
     values = {line[:13].rstrip(): line[13:] for line in list(doctor.report())[: len(FACTS)]}
     assert values["sabio"].startswith(f"{sabio.__version__} (")
     assert values["interpreter"] == f"CPython {platform.python_version()} ({sys.executable})"
+    assert values["build"].split()[0].rstrip(":") in ("guided", "plain", "checked")
     assert values["kernel"] == f"Linux {platform.release()} {platform.machine()}"
     assert values["poller"] == "epoll"
     assert values["TLS engine"].split(":")[0] == importlib.import_module("sabio._sabio")._tls_engine()[0]

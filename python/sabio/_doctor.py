@@ -34,6 +34,13 @@ _UDP_SEGMENT, _UDP_GRO = 103, 104
 #: How long an answer over loopback may take, in seconds.
 _PATIENCE = 1.0
 
+#: What is said of the extension's kinds of build.
+_BUILDS = {
+    "guided by a profile": "guided by a profile, as wheels are",
+    "plain": "plain: some things are slower than with a wheel, whose build is guided by a profile",
+    "checked": "checked: for the tests of sabio, and slow",
+}
+
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -84,6 +91,7 @@ def report() -> Iterator[str]:
 def _facts() -> Iterator[tuple[str, str]]:
     system = platform.uname()
     yield "sabio", f"{__version__} ({_sabio.__file__})"
+    yield "build", _BUILDS[_sabio._build]
     yield "interpreter", f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
     yield "kernel", f"{system.system} {system.release} {system.machine}"
     yield "C library", " ".join(platform.libc_ver()).strip() or "unknown"

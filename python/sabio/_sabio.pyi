@@ -110,6 +110,7 @@ __all__ = [
     "wrap_future",
 ]
 
+_build: str
 __version__: str
 
 if sys.version_info >= (3, 13):

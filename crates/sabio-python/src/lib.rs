@@ -62,6 +62,15 @@ mod _sabio {
 
     use crate::ffi::{Global, Obj, is_main_interpreter};
 
+    /// What kind of build this is, for `python -m sabio doctor`. `guided` is set by `scripts/guided.py`.
+    const BUILD: &str = if cfg!(guided) {
+        "guided by a profile"
+    } else if cfg!(debug_assertions) {
+        "checked"
+    } else {
+        "plain"
+    };
+
     /// The names of the module as it was first made.
     static NAMES: Global<Obj> = Global::new();
 
@@ -137,6 +146,7 @@ mod _sabio {
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;
         #[cfg(Py_3_14)]
         module.setattr("_knows_running_task", crate::ffi::running::is_known())?;
+        module.add("_build", BUILD)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
