@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from tests.support.versions import SINCE_3_12, SINCE_3_13
+from tests.support.versions import SINCE_3_12, SINCE_3_13, SINCE_3_14
 from tests.support.waiting import turns
 
 
@@ -31,6 +31,44 @@ def test_create_future_gives_an_asyncio_future(loop):
 def test_class_of_sabio_is_what_its_loop_gives(sabio, loop):
     assert type(loop.create_future()) is sabio.Future
     assert issubclass(sabio.Future, asyncio.Future)
+
+
+@pytest.mark.parametrize("eager", [False, True] if SINCE_3_12 else [False])
+def test_future_in_a_task_of_asyncios_own_class_is_awaited_to_its_result(loop, eager):
+    """Made in the task, in a callback and in another task; all are awaited in it and in a task of the loop's."""
+    made = []
+
+    async def wait(future):
+        return await future
+
+    async def body():
+        made.append(loop.create_future())
+        loop.call_soon(lambda: made.append(loop.create_future()))
+        await asyncio.sleep(0)
+        others = [loop.create_task(wait(future)) for future in made]
+        await asyncio.sleep(0)
+        for number, future in enumerate(made):
+            loop.call_soon(future.set_result, number)
+        own = [await future for future in made]
+        return own, await asyncio.gather(*others)
+
+    async def main():
+        options = {"eager_start": True} if eager else {}
+        return await asyncio.Task(body(), loop=loop, **options)
+
+    assert loop.run_until_complete(main()) == ([0, 1], [0, 1])
+    assert all(isinstance(future, asyncio.Future) and future.get_loop() is loop for future in made)
+
+
+@pytest.mark.skipif(not SINCE_3_14, reason="older versions do not tell at once which task runs")
+def test_task_of_asyncios_own_class_gets_futures_of_asyncios_own_class(sabio, loop):
+    async def kind():
+        return type(loop.create_future())
+
+    async def main():
+        return [await asyncio.Task(kind(), loop=loop), await loop.create_task(kind()), await kind()]
+
+    assert loop.run_until_complete(main()) == [asyncio.Future, sabio.Future, sabio.Future]
 
 
 def test_new_future_is_pending(loop):

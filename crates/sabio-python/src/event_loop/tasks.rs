@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::Loop;
-use crate::asyncio::asyncio;
+use crate::asyncio::{Asyncio, asyncio};
 use crate::ffi::{Args, IsClass, MethodTable, Obj, Ref, with_current};
 use crate::future;
 use crate::names::names;
@@ -166,21 +166,44 @@ fn set_task_factory(slf: &Ref<Loop>, factory: &Bound<'_, PyAny>) -> PyResult<()>
     Ok(())
 }
 
-/// `create_future()`: ours, or the class that a user put in the place of `asyncio.futures.Future`.
+/// `create_future()`: ours, or one of the class that [`other_future_class`] names.
 fn create_future(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<Obj> {
+    match other_future_class(py)? {
+        Some(class) => {
+            let kwargs = slf.loop_kwargs(py)?;
+            Ok(class.call((), Some(&kwargs))?.into())
+        }
+        None => Ok(future::create(py, slf)?.into_obj()),
+    }
+}
+
+/// The class that a user put in the place of `asyncio.futures.Future`, if one did; and asyncio's own while a task of
+/// asyncio's own class runs, which awaits no others without a detour.
+fn other_future_class(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     let asyncio = asyncio(py)?;
-    let current = asyncio
+    let class = asyncio
         .futures_dict
         .bind(py)
         .cast::<PyDict>()?
         .get_item(names(py)?.future_class.bind(py))?;
-    match current {
-        Some(class) if !asyncio.original_future.is(&class) && !future::Future::is_class(py, &class) => {
-            let kwargs = slf.loop_kwargs(py)?;
-            Ok(class.call((), Some(&kwargs))?.into())
+    Ok(class.filter(|class| {
+        if asyncio.original_future.is(class) {
+            runs_asyncios_task(py, asyncio)
+        } else {
+            !future::Future::is_class(py, class)
         }
-        _ => Ok(future::create(py, slf)?.into_obj()),
+    }))
+}
+
+/// Whether a task of asyncio's own class runs. Before 3.14 asking would be dear, and the answer is no.
+#[inline]
+fn runs_asyncios_task(py: Python<'_>, asyncio: &Asyncio) -> bool {
+    #[cfg(Py_3_14)]
+    if let Some(task) = crate::ffi::running::running_task(py) {
+        return asyncio.original_task.is(&task.bind(py).get_type());
     }
+    let _ = (py, asyncio);
+    false
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

@@ -90,7 +90,7 @@ fn look(module: &Bound<'_, PyModule>, event_loop: &Obj, task: &Obj) -> PyResult<
 
 /// The task that runs on this thread, if it is known and there is one.
 #[inline(always)]
-pub(super) fn running_task(py: Python<'_>) -> Option<Obj> {
+pub(crate) fn running_task(py: Python<'_>) -> Option<Obj> {
     let [_, task] = pair(py)?;
     let task = task.load(Relaxed);
     // SAFETY: the state owns a reference, and is not changed between these two lines.
