@@ -20,6 +20,7 @@ from unittest import mock
 import pytest
 
 from tests.support.net import tcp_pair
+from tests.support.versions import SINCE_3_12
 
 AnyLoop = Any
 
@@ -65,8 +66,10 @@ def test_a_handle_lets_go_of_its_callback_when_it_has_run(loop: AnyLoop, loop_na
     handle = loop.call_soon(str, "argument")
     assert (handle._callback, handle._args) == (str, ("argument",))
     one_turn(loop)
-    after = {"asyncio": (str, ("argument",)), "sabio": (None, None)}
-    assert (handle._callback, handle._args) == after[loop_name]
+    after = {"asyncio": (str, ("argument",), loop), "sabio": (None, None, None)}
+    assert (handle._callback, handle._args, handle._loop) == after[loop_name]
+    if SINCE_3_12:
+        assert (handle.get_context() is None) == (loop_name == "sabio")
 
 
 def test_handles_only_stand_for_those_of_asyncio(sabio: ModuleType, loop: AnyLoop) -> None:

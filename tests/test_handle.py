@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from tests.support.versions import SINCE_3_14
+from tests.support.versions import SINCE_3_12, SINCE_3_14
 
 before_3_12 = pytest.mark.asyncio_lacks("Handle.get_context() is new in 3.12", "<3.12")
 
@@ -268,3 +268,79 @@ def test_handle_keeps_its_loop_alive_only_as_long_as_needed(loop_factory):
     del loop, handle
     gc.collect()
     assert alive() is None
+
+
+# ---------------------------------------------------------------- cycles
+
+
+class Request:
+    """Names itself in a context variable, and keeps what the loop gives for its calls."""
+
+    current = contextvars.ContextVar("current")
+
+    def __init__(self):
+        self.current.set(self)
+        self.handle = None
+
+
+def cancelled_timer(loop):
+    handle = loop.call_later(60, callback)
+    loop.call_soon(handle.cancel)
+    return handle
+
+
+KEPT = {
+    "cancelled timer": cancelled_timer,
+    "timer": lambda loop: loop.call_later(0, callback),
+    "soon": lambda loop: loop.call_soon(callback),
+    "threadsafe": lambda loop: loop.call_soon_threadsafe(callback),
+}
+
+
+@pytest.mark.parametrize("call", KEPT.values(), ids=KEPT)
+def test_who_keeps_a_handle_is_not_kept_by_its_context(loop, call):
+    async def serve():
+        request = Request()
+        request.handle = call(asyncio.get_running_loop())
+        await asyncio.sleep(0.002)
+        return weakref.ref(request)
+
+    async def main():
+        return await asyncio.create_task(serve())
+
+    request = loop.run_until_complete(main())
+    gc.collect()
+    assert request() is None
+
+
+@pytest.mark.parametrize("call", KEPT.values(), ids=KEPT)
+def test_who_keeps_a_handle_is_not_kept_by_its_loop(loop_factory, call):
+    class App:
+        def on_error(self, loop, context):
+            pass
+
+    app = App()
+    loop = loop_factory()
+    loop.set_exception_handler(app.on_error)
+    app.handle = call(loop)
+    loop.run_until_complete(asyncio.sleep(0.002))
+    loop.close()
+    kept = weakref.ref(app)
+    del app, loop
+    gc.collect()
+    assert kept() is None
+
+
+def test_error_of_a_callback_that_cancels_itself_is_told_in_its_context(loop):
+    variable, seen = contextvars.ContextVar("variable", default="none"), []
+    loop.set_exception_handler(lambda loop, context: seen.append((variable.get(), context["handle"])))
+    context = contextvars.copy_context()
+    context.run(variable.set, "own")
+
+    def fail():
+        handle.cancel()
+        raise LookupError
+
+    handle = loop.call_soon(fail, context=context)
+    loop.run_until_complete(asyncio.sleep(0))
+    assert seen == [("own" if SINCE_3_12 else "none", handle)]

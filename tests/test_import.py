@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.process import lines
@@ -32,6 +34,15 @@ except Exception as error:
 interpreters.destroy(other)
 print(sabio.run(sabio.sleep(0.001, "runs")))
 """
+
+
+@pytest.mark.usefixtures("sabio")
+def test_import_while_the_interpreter_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tools do that swap it in for programs which do not know of it."""
+    (tmp_path / "sitecustomize.py").write_text("import sabio; sabio.install()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = "import asyncio; print(asyncio.run(asyncio.sleep(0.001, 'runs')), asyncio.Lock)"
+    assert lines(program) == ["runs <class 'sabio.Lock'>"]
 
 
 @pytest.mark.usefixtures("sabio")

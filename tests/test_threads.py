@@ -91,6 +91,33 @@ async def test_cycles_through_it_are_collected(aio):
 
 
 @everywhere
+async def test_result_is_kept_by_nobody_when_the_future_is_gone(aio):
+    """Without the collector, as a server that asks a million times must have it."""
+
+    class Result:
+        pass
+
+    async def work():
+        return Result()
+
+    loop = asyncio.get_running_loop()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        result = weakref.ref(
+            await asyncio.to_thread(lambda: aio.run_coroutine_threadsafe(work(), loop).result(10))
+        )
+        for _ in range(100):
+            if result() is None:
+                break
+            await asyncio.sleep(0.01)
+        assert result() is None
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@everywhere
 async def test_result_of_a_coroutine_of_another_thread(aio):
     loop = asyncio.get_running_loop()
 

@@ -1,8 +1,8 @@
 //! `Handle`, `TimerHandle` and the handle of `call_soon_threadsafe`: callbacks that users may cancel.
 //!
-//! Only calls that a user made have a handle; steps of tasks have none. A handle lets go of callback and arguments as
-//! soon as it can never run again (it ran, it was cancelled, or its loop was closed), so that it cannot keep a cycle
-//! alive although the collector does not look into it. Their `__class__` is asyncio's own, so `isinstance` holds.
+//! Only calls that a user made have a handle; steps of tasks have none. A handle lets go of callback, arguments, context
+//! and loop as soon as it can never run again (it ran, it was cancelled, or its loop was closed), so that who keeps it
+//! then is not kept by it, although the collector does not look into it. Their `__class__` is asyncio's own, so `isinstance` holds.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use pyo3::types::{PyTuple, PyType};
 use crate::asyncio::asyncio;
 use crate::event_loop::Loop;
 use crate::ffi::{
-    Arguments, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Ref, Visit, call_args,
+    Arguments, Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Ref, Slot, Visit, call_args,
 };
 use crate::ffi::{
     Captured, Outcome, Raised, context_copy, context_copy_current, context_enter, context_exit,
@@ -39,12 +39,12 @@ struct Origin {
     described: Option<Obj>,
 }
 
-/// The data of a handle. The callback is `None` once it can never run again.
+/// The data of a handle. The callback is `None` once it can never run again, context and loop once it does not run either.
 pub(crate) struct Handle {
     callback: ObjCell,
     args: Arguments,
     context: ObjCell,
-    event_loop: Ref<Loop>,
+    event_loop: Slot<Ref<Loop>>,
     /// What few handles have. Of a timer, the time that `call_at` was given, if it was no plain float; and what debug mode
     /// keeps: the stack where the handle was made or, once it is cancelled, its description too.
     origin: Cell<Option<Box<Origin>>>,
@@ -80,7 +80,7 @@ impl Handle {
             callback: ObjCell::new(Some(callback)),
             args: Arguments::empty(),
             context: ObjCell::new(Some(context.context)),
-            event_loop,
+            event_loop: Slot::new(Some(event_loop)),
             origin: Cell::new(None),
             cancelled: Cell::new(false),
             running: Cell::new(false),
@@ -161,7 +161,10 @@ impl Handle {
         let Some(pristine) = self.context.take() else {
             return self.call(py, callback);
         };
-        let contexts = &self.event_loop.contexts;
+        let Some(event_loop) = self.event_loop.get() else {
+            return self.call(py, callback);
+        };
+        let contexts = &event_loop.contexts;
         let context = contexts.enterable(py, &pristine)?;
         self.context.set(Some(context.clone()));
         self.shared.set(false);
@@ -193,20 +196,28 @@ impl Handle {
     /// Tells the loop that the callback raised.
     #[cold]
     fn failed(&self, slf: &Ref<Handle>, py: Python<'_>, callback: &Obj, raised: Raised) -> Outcome<()> {
-        let error = raised.into();
+        let error: PyErr = raised.into();
+        let Some(event_loop) = self.event_loop.get() else {
+            return Err(error.into());
+        };
         Ok(crate::event_loop::errors::callback_failed(
             py,
-            &self.event_loop,
+            &event_loop,
             slf,
             callback,
             error,
         )?)
     }
 
-    /// Lets go of callback and arguments.
+    /// Lets go of callback and arguments and, unless the callback is running, of what that needs.
+    #[inline]
     pub(crate) fn release(&self) {
         drop(self.callback.take());
         self.args.clear();
+        if !self.running.get() {
+            drop(self.context.take());
+            drop(self.event_loop.take());
+        }
     }
 
     /// What the collector may know of a handle that only the loop refers to.
@@ -214,7 +225,7 @@ impl Handle {
         visit.slot(&self.callback);
         self.args.visit(visit);
         visit.slot(&self.context);
-        visit.obj(self.event_loop.as_obj());
+        visit.slot(&self.event_loop);
     }
 
     /// Shows the contents to the collector if the one who asks holds the only reference. A handle is not collected
@@ -230,7 +241,7 @@ impl Handle {
             return Ok(false);
         }
         slf.cancelled.set(true);
-        let described = if slf.event_loop.debug() {
+        let described = if slf.event_loop.get().is_some_and(|event_loop| event_loop.debug()) {
             // The description outlives the callback: a cancelled handle still says in debug mode what it was.
             describe(slf, py).map(|described| slf.change_origin(|origin| origin.described = Some(described)))
         } else {
@@ -245,10 +256,12 @@ impl Handle {
         if slf.kind == Kind::ThreadSafe {
             slf.wait_until_idle(py);
         }
+        let event_loop = slf.event_loop.get();
         if Handle::mark_cancelled(slf, py)?
             && let Some(timer) = Ref::<TimerHandle>::downcast(slf.bind(py))
+            && let Some(event_loop) = event_loop
         {
-            timer.unschedule(&slf.event_loop);
+            timer.unschedule(&event_loop);
         }
         Ok(())
     }
@@ -260,23 +273,24 @@ impl Handle {
         let Some(callback) = slf.callback.get() else {
             return Ok(());
         };
-        let thread_safe = slf.kind == Kind::ThreadSafe;
-        slf.running.set(thread_safe);
+        // A callback may call its own handle.
+        let was_running = slf.running.replace(true);
         let result = if slf.shared.get() {
             slf.call_shared(py, &callback)
         } else {
             slf.call(py, &callback)
         };
-        if thread_safe {
-            slf.running.set(false);
-            IDLE.signal();
-        }
         let handled = match result {
             Ok(_) => Ok(()),
             Err(raised) => slf.failed(slf, py, &callback, raised),
         };
-        if slf.kind != Kind::Persistent {
+        slf.running.set(was_running);
+        // One that runs again is released if it was removed by its own callback.
+        if slf.kind != Kind::Persistent || slf.callback.is_none() {
             slf.release();
+        }
+        if slf.kind == Kind::ThreadSafe {
+            IDLE.signal();
         }
         handled
     }
@@ -333,7 +347,7 @@ fn define_handle(table: &mut MethodTable<Handle>) {
         )
         .noargs(
             c"get_context",
-            c"get_context($self, /)\n--\n\nThe contextvars.Context that the callback runs in.",
+            c"get_context($self, /)\n--\n\nThe contextvars.Context that the callback runs in, or None once it can not run any more.",
             |slf, py| slf.own_context(py),
         )
         .noargs(
@@ -380,8 +394,8 @@ fn define_handle(table: &mut MethodTable<Handle>) {
             c"The contextvars.Context that the callback runs in.",
             |slf, py| slf.own_context(py),
         )
-        .getter(c"_loop", c"The event loop.", |slf, _py| {
-            Ok(slf.event_loop.clone())
+        .getter(c"_loop", c"The event loop, or None once it can not run any more.", |slf, _py| {
+            Ok(slf.event_loop.get())
         })
         .getter(
             c"_repr",
@@ -398,7 +412,11 @@ fn define_handle(table: &mut MethodTable<Handle>) {
 impl Handle {
     /// Blocks while another thread runs this thread-safe handle.
     fn wait_until_idle(&self, py: Python<'_>) {
-        while self.running.get() && !self.event_loop.is_running_here() {
+        let elsewhere = || {
+            let event_loop = self.event_loop.get();
+            self.running.get() && event_loop.is_some_and(|event_loop| !event_loop.is_running_here())
+        };
+        while elsewhere() {
             IDLE.wait(py);
         }
     }

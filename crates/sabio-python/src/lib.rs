@@ -60,7 +60,7 @@ mod _sabio {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
 
-    use crate::ffi::{Global, Obj, is_main_interpreter};
+    use crate::ffi::{Global, Obj, is_main_interpreter, meet_interpreter};
 
     /// What kind of build this is, for `python -m sabio doctor`. `guided` is set by `scripts/guided.py`.
     const BUILD: &str = if cfg!(guided) {
@@ -78,9 +78,7 @@ mod _sabio {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
-        // PyO3 asks at its first attachment whether the interpreter runs. That must not be in a finalizer that the
-        // interpreter calls while it shuts down: the answer would end the process.
-        py.detach(|| Python::attach(|_| ()));
+        meet_interpreter(py);
         if !is_main_interpreter(py) {
             // CPython 3.12 and newer see to it themselves, with these words.
             return Err(PyImportError::new_err(

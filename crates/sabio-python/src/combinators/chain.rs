@@ -136,8 +136,17 @@ fn is_running_here(py: Python<'_>, event_loop: &Obj) -> PyResult<bool> {
     Ok(running_loop_if_any(py)?.is_some_and(|running| running.is(event_loop.bind(py))))
 }
 
-/// The destination is done: if it was cancelled, so is the source.
+/// The destination is done, and with it the chain: if it was cancelled, so is the source. A future of
+/// `concurrent.futures` never forgets its callbacks, so that a chain which kept it would do so until the collector comes.
 fn check_cancel(py: Python<'_>, chain: &Ref<Chain>, destination: &Obj) -> PyResult<()> {
+    let checked = cancel_source(py, chain, destination);
+    // If the source ends later, it finds no destination; the source's own loop may still be asked to cancel it.
+    chain.clear();
+    checked
+}
+
+/// If the destination was cancelled, so is the source.
+fn cancel_source(py: Python<'_>, chain: &Ref<Chain>, destination: &Obj) -> PyResult<()> {
     let Some(source) = chain.source.get() else {
         return Ok(());
     };

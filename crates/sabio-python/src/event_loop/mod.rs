@@ -52,7 +52,7 @@ use crate::asyncio::asyncio;
 use crate::ffi::ContextCache;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, LocalQueue, MethodTable, Obj, ObjCell, Ref, Visit,
-    public_class, try_to_grow,
+    meet_interpreter, public_class, try_to_grow,
 };
 use crate::handle::Handle;
 use crate::names::names;
@@ -242,6 +242,7 @@ impl Drop for Loop {
 impl Loop {
     fn new(class: &Bound<'_, PyType>) -> PyResult<Loop> {
         let py = class.py();
+        meet_interpreter(py);
         let clock = clock::Clock::of(class)?;
         let reactor = Rc::new(LoopReactor::new().map_err(os_error)?);
         let remote = RemoteWakers::new(reactor.waker());

@@ -1,6 +1,8 @@
 //! Python objects that live as long as the process, in a `static`. They belong to its first interpreter.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
@@ -49,6 +51,19 @@ impl<T> Global<T> {
 #[cold]
 fn uninitialised() -> ! {
     unreachable!("the module initialises its globals before it has any object that could ask for them")
+}
+
+/// Has PyO3 find out that the interpreter runs, which it does at the first attachment of a thread. That must not come in a
+/// finalizer that the interpreter calls while it shuts down, because the answer would end the process; nor before `site`
+/// has been imported, when 3.15 says that it does not run yet. So this is called when the module is imported, and, for
+/// an import that comes so early, when a loop is made.
+pub(crate) fn meet_interpreter(py: Python<'_>) {
+    static MET: AtomicBool = AtomicBool::new(false);
+    // SAFETY: the function only reads a flag of the runtime's.
+    if !MET.load(Relaxed) && unsafe { py_ffi::Py_IsInitialized() } != 0 {
+        py.detach(|| Python::attach(|_| ()));
+        MET.store(true, Relaxed);
+    }
 }
 
 /// Whether the current interpreter is the one that the process started with (PEP 734 has others).
