@@ -5,6 +5,7 @@ import importlib
 
 import pytest
 
+from tests.support.process import lines
 from tests.support.waiting import turns
 
 
@@ -369,3 +370,72 @@ async def test_cancelled_error_has_the_frames_of_the_task_in_its_context():
             traceback = traceback.tb_next
         error = error.__context__
     assert "work" in names
+
+
+async def waits_for(what):
+    return await what
+
+
+def test_chain_of_tasks_longer_than_the_stack_is_deep_is_cancelled(sabio, loop):
+    """Asyncio ends with RecursionError, at 1,000 or at some 25,000 tasks, depending on the version."""
+
+    async def main():
+        first = asyncio.get_running_loop().create_future()
+        task = first
+        tasks = [task := asyncio.ensure_future(waits_for(task)) for _ in range(100_000)]
+        await asyncio.sleep(0)
+        assert task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert first.cancelled()
+        assert all(task.cancelled() and task.cancelling() == 1 for task in tasks)
+
+    loop.run_until_complete(main())
+
+
+def test_chain_is_cancelled_at_the_first_that_does_not_wait_for_something_undone(loop):
+    async def main():
+        first = asyncio.get_running_loop().create_future()
+        one = asyncio.ensure_future(waits_for(first))
+        two = asyncio.ensure_future(waits_for(one))
+        three = asyncio.ensure_future(waits_for(two))
+        await asyncio.sleep(0)
+        first.set_result("came in time")
+        assert three.cancel()
+        states = await asyncio.gather(one, two, three, return_exceptions=True)
+        return [type(state) for state in states], [task.cancelling() for task in (one, two, three)]
+
+    cancelled = asyncio.CancelledError
+    assert loop.run_until_complete(main()) == ([cancelled, cancelled, cancelled], [1, 1, 1])
+
+
+CIRCLE = """
+import asyncio, os, sabio
+
+async def member(number):
+    await circle[number]
+
+async def outsider():
+    await circle[0]
+
+async def main():
+    circle.extend(asyncio.ensure_future(member((number + 1) % 3)) for number in range(3))
+    outside = asyncio.ensure_future(outsider())
+    await asyncio.sleep(0)
+    for task in (circle[1], outside):
+        try:
+            print(task.cancel())
+        except RecursionError as error:
+            print(error, flush=True)
+    # Nothing ends them any more.
+    os._exit(0)
+
+circle = []
+sabio.run(main())
+"""
+
+
+@pytest.mark.usefixtures("sabio")
+def test_tasks_that_wait_for_each_other_in_a_circle_cannot_be_cancelled():
+    """Asyncio raises RecursionError, too: in 3.14 after 23,719 calls."""
+    assert lines(CIRCLE) == ["cannot cancel tasks that wait for each other in a circle"] * 2

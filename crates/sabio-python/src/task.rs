@@ -3,6 +3,8 @@
 //! Invariants: a task of one of our loops is on the ready queue at most once; its phase says whether it is there, runs,
 //! waits for a future or is parked by a native coroutine. A task of another loop is left to its base entirely.
 
+mod cancel;
+
 use std::cell::{Cell, OnceCell};
 use std::task::RawWakerVTable;
 
@@ -14,16 +16,15 @@ use crate::asyncio::asyncio;
 use crate::event_loop::{Loop, Ready};
 use crate::ffi::Outcome;
 use crate::ffi::{
-    Args, Base, Class, ClassBuilder, ClassCell, Current, LocalQueue, LocalWake, MethodTable, Obj, ObjCell,
-    Stepping,
+    Base, Class, ClassBuilder, ClassCell, Current, LocalQueue, LocalWake, MethodTable, Obj, ObjCell, Stepping,
 };
-use crate::ffi::{Ref, Visit, call_method, call0, call1, waker_table};
+use crate::ffi::{Ref, Visit, call0, call1, waker_table};
 use crate::future::{define_common, iterate};
 use crate::future_core::{FutureCore, FutureLike, State};
 use crate::future_iterator::Awaited;
-use crate::names::names;
 use crate::spawn::{Spawn, adopt};
 use crate::stand_in;
+pub(crate) use cancel::{cancel_future, request_cancel};
 
 /// Where a task of one of our loops is between two steps; a task of another loop is scheduled for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -347,59 +348,6 @@ fn initialize(
     adopt(py, slf, event_loop, spawn)
 }
 
-fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
-    let py = args.py();
-    let message = args
-        .only_keyword("cancel", &names(py)?.msg_keyword)?
-        .or_else(|| args.get(0));
-    let message = message.filter(|message| !message.is_none()).map(Obj::from);
-    if !slf.core.is_native() {
-        let message = message.unwrap_or_else(|| Obj::none(py));
-        return asyncio(py)?
-            .task
-            .cancel
-            .call(py, [slf.as_obj(), &message])?
-            .bind(py)
-            .is_truthy();
-    }
-    request_cancel(slf, py, message)
-}
-
-/// `cancel(msg)` of a task of one of our loops.
-pub(crate) fn request_cancel(slf: &Ref<Task>, py: Python<'_>, message: Option<Obj>) -> PyResult<bool> {
-    if slf.core.state() != State::Pending {
-        return Ok(false);
-    }
-    slf.cancels.set(slf.cancels.get() + 1);
-    if slf.phase.get() == Phase::Waiting
-        && let Some(future) = slf.fut_waiter.get()
-        && cancel_future(py, &future, message.as_ref())?
-    {
-        // The future wakes the task, which then sees the cancellation.
-        return Ok(true);
-    }
-    match slf.phase.get() {
-        Phase::Parked => slf.interrupt_with(slf, message),
-        // As with a future that is cancelled already: the first message is the one that arrives.
-        Phase::Interrupted => slf.must_cancel.set(true),
-        _ => {
-            slf.must_cancel.set(true);
-            slf.cancel_message.set(message);
-        }
-    }
-    Ok(true)
-}
-
-/// `future.cancel(msg)`, as a task calls it on the future it waits for.
-pub(crate) fn cancel_future(py: Python<'_>, future: &Obj, message: Option<&Obj>) -> PyResult<bool> {
-    let cancel = &names(py)?.cancel;
-    let cancelled = match message {
-        Some(message) => call_method(py, future, cancel, &[message])?,
-        None => call_method(py, future, cancel, &[])?,
-    };
-    cancelled.bind(py).is_truthy()
-}
-
 fn cancelling(slf: &Ref<Task>, py: Python<'_>) -> PyResult<Obj> {
     if !slf.core.is_native() {
         return Ok(asyncio(py)?.task.cancelling.call(py, [slf.as_obj()])?);
@@ -444,7 +392,7 @@ fn define(table: &mut MethodTable<Task>) {
         .method(
             c"cancel",
             c"cancel($self, /, msg=None)\n--\n\nRequest cancellation: CancelledError is thrown into the coroutine. False if the task is done.",
-            cancel,
+            cancel::cancel,
         )
         .noargs(
             c"cancelling",
