@@ -1,6 +1,7 @@
 """`connect_write_pipe` and its transport (asyncio docs, "Working with pipes" and "Write-only Transports")."""
 
 import asyncio
+import fcntl
 import io
 import logging
 import os
@@ -353,3 +354,35 @@ async def test_standard_streams_all_at_once(loop_name):
     """
     done = await asyncio.to_thread(run_python, "-c", program(loop_name, code), stdin="hello")
     assert (done.returncode, done.stdout, done.stderr) == (0, "HELLO", "5 bytes")
+
+
+#: `F_GETPIPE_SZ` of fcntl(2), which the module names from 3.10 on where the kernel's headers do.
+PIPE_SIZE = 1032
+
+
+async def pushed(amount):
+    """Sends so many bytes through a pipe, and gives what the pipe holds after it. The other end is read by hand."""
+    reader, writer = pipe()
+    size = fcntl.fcntl(reader, PIPE_SIZE)
+    transport, protocol = await writing(writer)
+    data = bytes(range(256)) * (amount // 256)
+    transport.write(data)
+    got = bytearray()
+    while len(got) < len(data):
+        got += drain(reader)
+        await asyncio.sleep(0)
+    assert bytes(got) == data
+    sizes = (size, fcntl.fcntl(reader, PIPE_SIZE))
+    transport.close()
+    await protocol.lost
+    reader.close()
+    return sizes
+
+
+async def test_pipe_that_is_full_again_and_again_is_made_larger(loop_name):
+    before, after = await pushed(2 * 1024 * 1024)
+    assert (before, after) == (65536, 262144 if loop_name == "sabio" else 65536)
+
+
+async def test_pipe_that_is_full_a_few_times_stays_as_it_is():
+    assert await pushed(256 * 1024) == (65536, 65536)

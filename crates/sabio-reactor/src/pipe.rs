@@ -2,15 +2,18 @@
 //!
 //! Every call here returns at once: what would block fails with `WouldBlock`. The loop's signal pipe is one of them.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::{
     Errno, fcntl_dupfd_cloexec, read as read_fd, retry_on_intr, write as write_fd, writev as writev_fd,
 };
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 /// `IOV_MAX`.
 const MOST_PIECES: usize = 1024;
@@ -112,6 +115,66 @@ pub fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(fd, 0)?)
 }
 
+/// What a large pipe holds, in bytes.
+const LARGE: usize = 256 * 1024;
+/// How many pipes of a process are large at a time. The kernel gives the new pipes of a user less once his pipes have 64 MiB
+/// between them (pipe(7), `pipe-user-pages-soft`); of that, this is a thirty-second part.
+const MOST_LARGE: usize = 8;
+/// How often a pipe is full before it is made large: half a MiB has gone through it then.
+const OFTEN: u8 = 8;
+
+static LARGE_PIPES: AtomicUsize = AtomicUsize::new(0);
+
+/// What one end of a pipe knows of how full it gets. A pipe that is full again and again is made large, so that who writes
+/// and who reads take turns less often.
+#[derive(Debug, Default)]
+pub struct Growth {
+    filled: Cell<u8>,
+    large: Cell<bool>,
+}
+
+impl Growth {
+    /// The pipe was found full. Other descriptors may be told of, too; they stay as they are.
+    #[inline]
+    pub fn filled(&self, fd: impl AsFd) {
+        let filled = self.filled.get();
+        if filled < OFTEN {
+            self.filled.set(filled + 1);
+            if filled + 1 == OFTEN {
+                self.grow(fd);
+            }
+        }
+    }
+
+    /// Whether a read of so many bytes can have emptied a pipe that was full.
+    #[inline]
+    #[must_use]
+    pub fn may_have_been_full(size: usize) -> bool {
+        size >= 64 * 1024
+    }
+
+    #[cold]
+    fn grow(&self, fd: impl AsFd) {
+        let fd = fd.as_fd();
+        if !matches!(fcntl_getpipe_size(fd), Ok(size) if size < LARGE) {
+            return;
+        }
+        if LARGE_PIPES.fetch_add(1, Relaxed) < MOST_LARGE && fcntl_setpipe_size(fd, LARGE).is_ok() {
+            self.large.set(true);
+        } else {
+            LARGE_PIPES.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Growth {
+    fn drop(&mut self) {
+        if self.large.get() {
+            LARGE_PIPES.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
 // Miri knows none of these system calls, or not all of what is asked of them.
 #[cfg(not(miri))]
 #[cfg(test)]
@@ -176,5 +239,32 @@ mod tests {
         set_nonblocking(&twin).unwrap();
         let error = read(&reader, &mut [0; 1]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_pipe_that_is_full_often_is_made_large_and_only_so_many_are() {
+        let fill = |growth: &Growth, end: &OwnedFd| (0..OFTEN).for_each(|_| growth.filled(end));
+        let pipes: Vec<_> = (0..=MOST_LARGE).map(|_| pipe().unwrap()).collect();
+        let size = |end: &OwnedFd| fcntl_getpipe_size(end).unwrap();
+        let mut growths: Vec<Growth> = pipes.iter().map(|_| Growth::default()).collect();
+        let usual = size(&pipes[0].0);
+        (1..OFTEN).for_each(|_| growths[0].filled(&pipes[0].1));
+        assert_eq!(size(&pipes[0].0), usual);
+        for (growth, (reader, writer)) in growths.iter().zip(&pipes) {
+            fill(growth, writer);
+            fill(growth, reader);
+        }
+        let large = pipes.iter().filter(|(reader, _)| size(reader) == LARGE);
+        assert_eq!(large.count(), MOST_LARGE);
+        // One that is given up makes room for another.
+        growths.pop();
+        growths.remove(0);
+        let next = Growth::default();
+        fill(&next, &pipes[MOST_LARGE].1);
+        assert_eq!(size(&pipes[MOST_LARGE].1), LARGE);
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let socket = Growth::default();
+        (0..OFTEN).for_each(|_| socket.filled(&one));
+        assert!(!socket.large.get());
     }
 }

@@ -11,6 +11,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use sabio_reactor::Interest;
+use sabio_reactor::pipe::Growth;
 
 use super::{PipeParts, give_up, set_up, take};
 use crate::asyncio::asyncio;
@@ -41,6 +42,7 @@ pub(crate) struct ReadPipe {
     reading_paused: Cell<bool>,
     /// How much the next read is expected to give.
     expected: Cell<Amount>,
+    growth: Growth,
 }
 
 /// How the protocol gets its data.
@@ -141,6 +143,7 @@ impl ReadPipe {
             delivery: Cell::new(Delivery::Data),
             reading_paused: Cell::new(false),
             expected: Cell::default(),
+            growth: Growth::default(),
         };
         let transport = Ref::create_as(CLASS.get(py)?.bind(py).cast::<PyType>()?, data)?;
         transport.set_protocol(parts.protocol.bind(py));
@@ -209,6 +212,11 @@ fn read(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>, turn: &mut 
     match read? {
         Some(Ok(0)) => at_eof(slf, py, event_loop, protocol),
         Some(Ok(size)) => {
+            if Growth::may_have_been_full(size)
+                && let Ok(fd) = slf.descriptor.borrow()
+            {
+                slf.growth.filled(fd);
+            }
             slf.expected.set(Amount::after(size));
             turn.read(size, expected.most());
             Ok(())

@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyAssertionError, PyBrokenPipeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyType};
 use sabio_reactor::Interest;
-use sabio_reactor::pipe::{self, Kind};
+use sabio_reactor::pipe::{self, Growth, Kind};
 
 use super::{PipeParts, give_up, set_up, take};
 use crate::asyncio::asyncio;
@@ -40,6 +40,7 @@ pub(crate) struct WritePipe {
     corked: Cell<bool>,
     /// Whether what is queued waits for the descriptor to become writable.
     blocked: Cell<bool>,
+    growth: Growth,
     /// How many writes came after its end had begun.
     in_vain: Cell<u32>,
 }
@@ -139,6 +140,7 @@ impl WritePipe {
             tells_of_reader: kind != Kind::Character,
             corked: Cell::new(false),
             blocked: Cell::new(false),
+            growth: Growth::default(),
             in_vain: Cell::new(0),
         };
         let transport = Ref::create_as(CLASS.get(py)?.bind(py).cast::<PyType>()?, data)?;
@@ -148,6 +150,14 @@ impl WritePipe {
             return Err(error);
         }
         Ok(transport)
+    }
+
+    /// The kernel has not taken all.
+    fn is_full(&self) {
+        self.blocked.set(true);
+        if let Ok(fd) = self.descriptor.borrow() {
+            self.growth.filled(fd);
+        }
     }
 }
 
@@ -211,7 +221,7 @@ fn send_queued(slf: &Ref<WritePipe>, py: Python<'_>) -> PyResult<()> {
 }
 
 fn blocked(slf: &Ref<WritePipe>, py: Python<'_>) -> PyResult<()> {
-    slf.blocked.set(true);
+    slf.is_full();
     WritePipe::update_interest(slf, py)
 }
 
@@ -255,7 +265,7 @@ pub(crate) fn write(slf: &Ref<WritePipe>, data: &Bound<'_, PyAny>) -> PyResult<(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => return failed(slf, py, error),
         };
-        slf.blocked.set(true);
+        slf.is_full();
     }
     bytes.push(py, &slf.queue, sent);
     settle(slf, py, &event_loop, may_cork)
