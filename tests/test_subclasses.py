@@ -64,6 +64,20 @@ async def test_nothing_need_be_overridden(module, name):
     assert Own(*ARGUMENTS[name]).extra == 1
 
 
+def test_a_loop_may_have_other_parameters(loop):
+    class Own(type(loop)):
+        def __init__(self, first, *, second):
+            super().__init__()
+            self.all = (first, second)
+
+    own = Own(1, second=2)
+    try:
+        assert own.all == (1, 2)
+        assert own.run_until_complete(asyncio.sleep(0, "done")) == "done"
+    finally:
+        own.close()
+
+
 async def test_timeout_with_other_parameters_works(module):
     class Deadline(module.Timeout):
         def __init__(self, deadline, loop):

@@ -462,7 +462,6 @@ class Loop(AbstractEventLoop):
 
     slow_callback_duration: float
 
-    def __init__(self) -> None: ...
     def __del__(self) -> None: ...
 
     # Running and stopping

@@ -41,7 +41,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::thread::ThreadId;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use sabio_reactor::{Events, ForkMark, Reactor, RemoteWakers, Resolver};
@@ -504,6 +504,19 @@ fn define(table: &mut MethodTable<Loop>) {
     signals::define(table);
 }
 
+/// Whether a class derived from `sabio.Loop` has an initialiser of its own, which takes what it likes.
+fn own_initializer(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    let public = PUBLIC.get(class.py())?.bind(class.py());
+    Ok(!class.is(public) && !class.getattr("__init__")?.is(&public.getattr("__init__")?))
+}
+
+fn refuse_arguments(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    if args.is_empty() && kwargs.is_none_or(|kwargs| kwargs.is_empty()) {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err("Loop() takes no arguments"))
+}
+
 /// Builds the class: our core first, `asyncio.AbstractEventLoop` behind it.
 pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -512,13 +525,12 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let core = ClassBuilder::<Loop>::new(c"The native part of sabio.Loop.")
         .members(define)
         .constructor(|class, args, kwargs| {
-            if !args.is_empty() || kwargs.is_some_and(|kwargs| !kwargs.is_empty()) {
-                return Err(pyo3::exceptions::PyTypeError::new_err(
-                    "Loop() takes no arguments",
-                ));
+            if !own_initializer(class)? {
+                refuse_arguments(args, kwargs)?;
             }
             Loop::new(class)
         })
+        .initializer(|_slf, args, kwargs| refuse_arguments(args, kwargs))
         .attribute_listener(clock::attribute_changed)
         .finalizer(run::finalize)
         .repr(repr)
