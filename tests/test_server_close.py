@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import warnings
+import weakref
 
 import pytest
 
@@ -194,6 +195,35 @@ def test_closed_server_and_loop_leave_no_warning(loop_factory):
         warnings.simplefilter("always")
         gc.collect()
     assert caught == []
+
+
+async def serve_for_good(server):
+    await server.serve_forever()
+
+
+async def wait_for_its_end(server):
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("use", [serve_for_good, wait_for_its_end])
+@pytest.mark.parametrize("closes", [True, False], ids=["closed", "forgotten"])
+def test_a_server_that_only_its_waiter_knows_is_collected(loop_factory, use, closes):
+    # The socket is ours, so that nothing is left open when the server is gone.
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        loop = loop_factory()
+        loop.set_exception_handler(lambda *_: None)
+        server = loop.run_until_complete(loop.create_server(Echo, sock=sock))
+        task = loop.create_task(use(server))
+        loop.run_until_complete(turns(3))
+        assert not task.done()
+        if closes:
+            loop.close()
+        gone = [weakref.ref(loop), weakref.ref(task)]
+        del loop, task, server
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+        assert [ref() for ref in gone] == [None, None]
 
 
 # ---------------------------------------------------------------- descriptors run out

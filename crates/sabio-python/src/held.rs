@@ -15,10 +15,18 @@ pub(crate) struct Objects<const N: usize>([ObjCell; N]);
 impl<const N: usize> Objects<N> {
     /// Takes an object out. RuntimeError if the collector has cleared it.
     pub(crate) fn take(&self, index: usize) -> PyResult<Obj> {
-        self.0.get(index).and_then(ObjCell::take).ok_or_else(|| {
-            pyo3::exceptions::PyRuntimeError::new_err("this coroutine was cleared by the garbage collector")
-        })
+        self.0.get(index).and_then(ObjCell::take).ok_or_else(cleared)
     }
+
+    /// An object that stays here: the future must let go of it before it waits. RuntimeError as for `take`.
+    pub(crate) fn get(&self, index: usize) -> PyResult<Obj> {
+        self.0.get(index).and_then(ObjCell::get).ok_or_else(cleared)
+    }
+}
+
+#[cold]
+fn cleared() -> PyErr {
+    pyo3::exceptions::PyRuntimeError::new_err("this coroutine was cleared by the garbage collector")
 }
 
 /// How the collector looks at [`Objects`] of any number.
