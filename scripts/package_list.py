@@ -36,6 +36,53 @@ def pytest_runtest_setup():
     # distributed has put one of its own there, and pytest-asyncio takes it away after each test.
     asyncio.set_event_loop_policy(policy)
 """
+AIOCONSOLE_CONFTEST = """\
+import asyncio
+
+
+class Loop(asyncio.SelectorEventLoop):
+    def __init__(self, selector=None):
+        super().__init__()
+
+
+# It derives classes from these, and the loop's is given None for a selector.
+asyncio.SelectorEventLoop = Loop
+asyncio.DefaultEventLoopPolicy = type(asyncio.get_event_loop_policy())
+"""
+SANIC_CONFTEST = """\
+import sys
+
+# Where uvloop is to be had it takes the place of every other loop.
+sys.modules["uvloop"] = None
+"""
+DJANGO_TESTS = (
+    *("asgi", "async", "cache/tests_async.py", "decorators", "generic_relations", "handlers"),
+    *("middleware_exceptions", "pagination", "sessions_tests", "signals", "tasks", "test_client"),
+    *(
+        f"auth_tests/test_{name}.py"
+        for name in ("auth_backends", "basic", "decorators", "middleware", "models")
+    ),
+    "auth_tests/test_remote_user.py",
+)
+DJANGO_CONFTEST = f"""\
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+
+# All that tests/runtests.py does before it runs the tests.
+sys.path.insert(0, "tests")
+os.environ["DJANGO_SETTINGS_MODULE"] = "test_sqlite"
+tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="django_")
+atexit.register(shutil.rmtree, tempfile.tempdir)
+import runtests
+from django.test.utils import setup_databases, setup_test_environment
+
+runtests.setup_run_tests(0, None, None, {sorted({name.partition("/")[0] for name in DJANGO_TESTS})})
+setup_test_environment()
+setup_databases(0, False)
+"""
 
 
 @dataclass(frozen=True)
@@ -307,6 +354,87 @@ PACKAGES = (
         },
     ),
     Package("nats-py", servers=("nats",), checks=True),
+    # What it does with asyncio, and its dialect's and engine's suites on aiosqlite. Its conftest.py reads `lib`, out of
+    # which nothing is imported.
+    Package(
+        "sqlalchemy",
+        extras="aiosqlite",
+        source=("lib/sqlalchemy/orm",),
+        tests=(
+            "test/base/test_concurrency.py",
+            "test/dialect/sqlite",
+            "test/dialect/test_suite.py",
+            "test/engine",
+            "test/ext/asyncio",
+        ),
+        options=("--db=aiosqlite", "-p", "no:logging"),
+        environment={"PYTHONNOUSERSITE": "1"},
+    ),
+    Package(
+        "sanic",
+        (
+            *("beautifulsoup4", "chardet<4", "cryptography", "docutils", "pytest-asyncio"),
+            *("pytest-benchmark", "sanic-testing", "uvicorn", "websockets<17"),
+        ),
+        extras="http3",
+        source=("sanic",),
+        options=("-o", "asyncio_mode=auto"),
+        conftest=SANIC_CONFTEST,
+        left_out={
+            "tests/test_app.py::test_app_websocket_parameters": (
+                "its client waits for an answer of a mock, and nobody ends that but the bound of time"
+            ),
+        },
+    ),
+    # Where there are coroutines among the tests; the other folders know of no event loop.
+    Package(
+        "django",
+        ("aiosmtpd", "argon2-cffi", "bcrypt", "docutils", "jinja2", "Pillow", "PyYAML", "tblib", "tzdata"),
+        source=("django",),
+        tests=tuple(f"tests/{name}" for name in DJANGO_TESTS),
+        options=("-o", "python_files=test*.py"),
+        conftest=DJANGO_CONFTEST,
+    ),
+    Package("aiosmtplib", ("aiosmtpd", "hypothesis", "pytest-asyncio", "trustme"), source=("src",)),
+    # Its tests lie inside of the package and import each other from there, so that it is run out of the sdist.
+    Package(
+        "aiosmtpd",
+        ("pytest-asyncio", "pytest-mock", "setuptools<81"),
+        tests=("aiosmtpd/tests",),
+        # It makes errors of warnings, and is older than some.
+        options=("-W", "ignore:pkg_resources is deprecated:UserWarning", "-W", "ignore::DeprecationWarning"),
+    ),
+    Package(
+        "aioconsole",
+        ("pytest-asyncio", "pytest-repeat"),
+        source=("aioconsole",),
+        conftest=AIOCONSOLE_CONFTEST,
+    ),
+    Package(
+        "python-engineio",
+        ("aiohttp", "pytest-asyncio", "requests", "tornado", "websocket-client"),
+        source=("src",),
+    ),
+    Package(
+        "python-socketio",
+        (
+            *("aiohttp", "msgpack", "pytest-asyncio", "redis", "requests"),
+            *("simple-websocket", "uvicorn", "valkey", "websocket-client"),
+        ),
+        source=("src",),
+    ),
+    Package(
+        "textual",
+        ("httpx", "pytest-asyncio", "pytest-xdist"),
+        extras="syntax",
+        source=("src",),
+        left_out={"tests/snapshot_tests": "its sdist has no pictures to compare with"},
+    ),
+    Package(
+        "graphql-core",
+        ("anyio", "pytest-benchmark", "pytest-codspeed", "pytest-describe"),
+        source=("src",),
+    ),
 )
 
 BY_NAME: dict[str, Package] = {package.name: package for package in PACKAGES}
