@@ -456,8 +456,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     several::init(py)?;
     let class = ClassBuilder::<Coroutine>::new(c"A coroutine that is written in Rust; await it.")
         .members(define)
-        .awaitable(awaited)
-        .resumable(resume)
+        .coroutine(awaited, resume)
         .finalizer(finalize)
         .weakrefs()
         .repr(repr)

@@ -116,8 +116,7 @@ fn finalize(slf: &Ref<Pause>, py: Python<'_>) -> PyResult<()> {
 pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
     ClassBuilder::<Pause>::new(c"The coroutine of sleep(0); await it.")
         .members(define)
-        .awaitable(awaited)
-        .resumable(Pause::resume)
+        .coroutine(awaited, Pause::resume)
         .finalizer(finalize)
         .weakrefs()
         .repr(repr)

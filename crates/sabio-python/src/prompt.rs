@@ -103,8 +103,7 @@ fn finalize(slf: &Ref<Prompt>, py: Python<'_>) -> PyResult<()> {
 pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
     ClassBuilder::<Prompt>::new(c"A native coroutine that never waits.")
         .members(define)
-        .awaitable(|slf, _py| Ok(slf.as_obj().clone()))
-        .resumable(Prompt::resume)
+        .coroutine(|slf, _py| Ok(slf.as_obj().clone()), Prompt::resume)
         .finalizer(finalize)
         .weakrefs()
         .repr(repr)

@@ -178,6 +178,7 @@ pub(crate) struct ClassBuilder<T: Class> {
     slots: Vec<py_ffi::PyType_Slot>,
     constructible: bool,
     weakrefs: bool,
+    iteration: Option<(py_ffi::getiterfunc, py_ffi::iternextfunc)>,
 }
 
 impl<T: Class> ClassBuilder<T> {
@@ -189,6 +190,7 @@ impl<T: Class> ClassBuilder<T> {
             slots: Vec::new(),
             constructible: false,
             weakrefs: false,
+            iteration: None,
         }
     }
 
@@ -295,6 +297,22 @@ impl<T: Class> ClassBuilder<T> {
                 py_ffi::Py_tp_iternext,
                 trampoline::iternext::<T, F> as *mut c_void,
             )
+    }
+
+    /// What `awaitable` and `resumable` do, for a coroutine: `iter()`, `next()` and `yield from` take it, but its class
+    /// has no `__iter__` and no `__next__`, by which it would count as a generator (`collections.abc`).
+    pub(crate) fn coroutine<A, F>(mut self, get: A, resume: F) -> Self
+    where
+        A: Fn(&Ref<T>, Python<'_>) -> PyResult<Obj> + Copy,
+        F: Fn(&Ref<T>, Python<'_>, Option<&Obj>) -> Outcome<super::call::Sent> + Copy,
+    {
+        let _ = (get, resume);
+        self.iteration = Some((trampoline::unary_fast::<T, A, Obj>, trampoline::iternext::<T, F>));
+        self.slot(
+            py_ffi::Py_am_await,
+            trampoline::unary_fast::<T, A, Obj> as *mut c_void,
+        )
+        .slot(py_ffi::Py_am_send, trampoline::am_send::<T, F> as *mut c_void)
     }
 
     /// `next()`: `advance` gives the next item, or None at the end. The object is its own iterator.
@@ -414,6 +432,15 @@ impl<T: Class> ClassBuilder<T> {
             )?
         };
         let class = class.into_bound(py).cast_into::<PyType>()?;
+        if let Some((iter, next)) = self.iteration {
+            // SAFETY: a class that nobody else has seen yet, whose slots nobody remembers. The interpreter makes names of
+            // those slots only that it finds when it makes the class.
+            unsafe {
+                let class = class.as_type_ptr();
+                (*class).tp_iter = Some(iter);
+                (*class).tp_iternext = Some(next);
+            }
+        }
         // The class must outlive every instance: this reference is never given back.
         BUILT
             .lock()

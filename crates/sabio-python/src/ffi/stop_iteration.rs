@@ -2,7 +2,7 @@
 //!
 //! The interpreter takes the value out of it and drops it at once, so making one and freeing it is a price of every
 //! such `await`. These are instances of a subclass of StopIteration, made without a call, whose memory is used again.
-//! Python code gets to see one only by calling `__next__()` of a coroutine by hand; it finds the value in
+//! Python code gets to see one only by calling `next()` on a coroutine by hand; it finds the value in
 //! `args`, too, which is filled when somebody looks. To `send()` the exception is StopIteration itself
 //! ([`raise_stop_iteration`]), and so it is while somebody is told of exceptions ([`watched`]).
 

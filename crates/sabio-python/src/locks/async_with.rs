@@ -135,8 +135,10 @@ pub(super) fn finished(py: Python<'_>) -> PyResult<Obj> {
 /// Builds the class of the finished awaitable and its instance.
 pub(super) fn init(py: Python<'_>) -> PyResult<()> {
     ClassBuilder::<Finished>::new(c"An awaitable that has finished with None.")
-        .awaitable(|slf, _py| Ok(slf.as_obj().clone()))
-        .resumable(|_slf, py, _value| Ok(Sent::Return(Obj::none(py))))
+        .coroutine(
+            |slf, _py| Ok(slf.as_obj().clone()),
+            |_slf, py, _value| Ok(Sent::Return(Obj::none(py))),
+        )
         .members(|table| {
             table
                 .fast_onearg(
