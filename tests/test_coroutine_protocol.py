@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import types
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.versions import SINCE_3_12
 from tests.support.worlds import World
 
 
@@ -130,5 +132,87 @@ def test_iteration_takes_a_native_coroutine(world: World) -> None:
             for ask in (plain(coroutine), coroutine):
                 with pytest.raises(TypeError):
                     [*ask]
+
+    world.run(main)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "text", object, int, ()], ids=repr)
+@pytest.mark.parametrize("name", ["event", "held lock", "turn", "sleep"])
+def test_what_is_no_exception_is_not_thrown(world: World, name: str, wrong: object) -> None:
+    async def main() -> None:
+        coroutine = MAKERS[name](world)
+        for _ in range(2):
+            with pytest.raises(TypeError, match=r"^exceptions must be classes or instances deriving from"):
+                coroutine.throw(wrong)
+        for arguments in ((), (ValueError, None, None, None)):
+            with pytest.raises(TypeError):
+                coroutine.throw(*arguments)
+        # It has not noticed.
+        coroutine.send(None)
+        coroutine.close()
+        with pytest.raises(TypeError):
+            coroutine.throw(wrong)
+
+    world.run(main)
+
+
+@pytest.mark.parametrize("name", ["event", "held lock", "turn"])
+def test_what_is_no_exception_ends_a_coroutine_that_waits(world: World, name: str) -> None:
+    async def main() -> None:
+        coroutine = MAKERS[name](world)
+        coroutine.send(None)
+        with pytest.raises(TypeError, match=r"^exceptions must be classes"):
+            coroutine.throw(5)
+        with pytest.raises(RuntimeError, match=r"^cannot reuse already awaited coroutine$"):
+            coroutine.send(None)
+
+    world.run(main)
+
+
+class Unmakable(Exception):
+    def __init__(self) -> None:
+        raise LookupError("not made")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "raised", "goes_on"),
+    [
+        ((ValueError("given"), None), ValueError("given"), False),
+        ((ValueError, "text"), ValueError("text"), False),
+        ((ValueError, ("a", "b")), ValueError("a", "b"), False),
+        ((ValueError, ValueError("given"), None), ValueError("given"), False),
+        ((Unmakable, None), LookupError("not made"), False),
+        ((ValueError("given"), "text"), TypeError("instance exception may not have a separate value"), True),
+        ((ValueError, None, 5), TypeError("throw() third argument must be a traceback object"), True),
+    ],
+    ids=repr,
+)
+def test_throw_of_several_arguments(
+    world: World, arguments: tuple[Any, ...], raised: Exception, goes_on: bool
+) -> None:
+    async def main() -> None:
+        coroutine = world.Event().wait()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with pytest.raises(type(raised)) as thrown:
+                coroutine.throw(*arguments)
+        assert (thrown.value.args, type(thrown.value)) == (raised.args, type(raised))
+        assert [warning.category for warning in caught] == [DeprecationWarning] * SINCE_3_12
+        assert [warning.filename for warning in caught] == [__file__] * SINCE_3_12
+        if goes_on:
+            coroutine.send(None)
+        coroutine.close()
+
+    world.run(main)
+
+
+@pytest.mark.skipif(not SINCE_3_12, reason="not deprecated yet")
+def test_a_deprecation_that_is_an_error_leaves_the_coroutine_alone(world: World) -> None:
+    async def main() -> None:
+        coroutine = world.Event().wait()
+        with pytest.raises(DeprecationWarning, match=r"^the \(type, exc, tb\) signature of throw\(\) is deprec"):
+            coroutine.throw(ValueError, None)
+        coroutine.send(None)
+        coroutine.close()
 
     world.run(main)

@@ -4,14 +4,14 @@ use std::cell::Cell;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
 
 use crate::ffi::Outcome;
-use crate::ffi::{Args, Base, Class, ClassBuilder, ClassCell, Obj, Ref, Sent, Visit, call_method};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Obj, Ref, Sent, Visit, call_method};
 use crate::future::Future;
 use crate::future_core::{FutureCore, FutureLike, State};
 use crate::names::names;
 use crate::task::Task;
+use crate::thrown::Thrown;
 
 /// What is awaited.
 pub(crate) enum Awaited {
@@ -96,43 +96,6 @@ fn resume(slf: &Ref<FutureIterator>, py: Python<'_>, _value: Option<&Obj>) -> Ou
     }
 }
 
-/// The exception that `throw(type, value, traceback)` or `throw(exception)` stands for.
-pub(crate) fn thrown(args: Args<'_, '_>) -> PyResult<PyErr> {
-    let py = args.py();
-    let Some(first) = args.get(0) else {
-        return Err(pyo3::exceptions::PyTypeError::new_err(
-            "throw() missing required argument: 'typ'",
-        ));
-    };
-    let given = |index: usize| args.get(index).filter(|argument| !argument.is_none());
-    let error = if let Ok(class) = first.cast::<PyType>() {
-        match given(1) {
-            Some(value) if value.is_instance(class)? => PyErr::from_value(value.clone()),
-            Some(value) => match value.cast::<PyTuple>() {
-                Ok(arguments) => PyErr::from_value(class.call1(arguments.clone())?),
-                Err(_) => PyErr::from_value(class.call1((value,))?),
-            },
-            None => PyErr::from_value(class.call0()?),
-        }
-    } else {
-        if given(1).is_some() {
-            return Err(pyo3::exceptions::PyTypeError::new_err(
-                "instance exception may not have a separate value",
-            ));
-        }
-        PyErr::from_value(first.clone())
-    };
-    if let Some(traceback) = given(2) {
-        let Ok(traceback) = traceback.cast::<pyo3::types::PyTraceback>() else {
-            return Err(pyo3::exceptions::PyTypeError::new_err(
-                "throw() third argument must be a traceback object",
-            ));
-        };
-        error.set_traceback(py, Some(traceback.clone()));
-    }
-    Ok(error)
-}
-
 /// A new iterator.
 #[inline]
 pub(crate) fn create(py: Python<'_>, awaited: Awaited) -> PyResult<Obj> {
@@ -161,7 +124,7 @@ pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
                     c"throw",
                     c"throw($self, typ, val=None, tb=None, /)\n--\n\nRaise an exception.",
                     |slf, args| {
-                        let error = thrown(args)?;
+                        let error = Thrown::new(args)?.into_error();
                         drop(slf.awaited.take());
                         Err::<Obj, PyErr>(error)
                     },

@@ -46,6 +46,7 @@ mod subprocess;
 mod task;
 mod taskgroup;
 mod tasks;
+mod thrown;
 mod timeouts;
 mod timer_handle;
 mod transport;

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::ffi::{Class, MethodTable, Obj, Outcome, Ref, Sent, raise_stop_iteration};
-use crate::future_iterator::thrown;
+use crate::thrown::Thrown;
 
 /// A class of native coroutines.
 pub(crate) trait NativeCoroutine: Class {
@@ -63,7 +63,12 @@ pub(crate) fn define<C: NativeCoroutine>(table: &mut MethodTable<C>) {
             c"throw",
             c"throw($self, typ, val=None, tb=None, /)\n--\n\nRaise an exception in the coroutine: it is cancelled.",
             |slf, args| {
-                let sent = C::throw(slf, args.py(), thrown(args)?)?;
+                let error = match Thrown::new(args)? {
+                    // What one that waits awaits refuses it, and so that error is thrown into it.
+                    Thrown::Refused(error) if !slf.is_suspended() => return Err(error),
+                    Thrown::Exception(error) | Thrown::Refused(error) => error,
+                };
+                let sent = C::throw(slf, args.py(), error)?;
                 to_caller(args.py(), sent)
             },
         )

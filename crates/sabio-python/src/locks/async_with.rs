@@ -14,8 +14,8 @@ use crate::ffi::{
     Args, Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Outcome, Ref, Sent,
     Signature, Visit, call_method,
 };
-use crate::future_iterator::thrown;
 use crate::names::names;
+use crate::thrown::Thrown;
 
 /// A class whose objects are acquired and released.
 pub(super) trait Acquirable: Class {
@@ -149,7 +149,7 @@ pub(super) fn init(py: Python<'_>) -> PyResult<()> {
                 .method(
                     c"throw",
                     c"throw($self, typ, val=None, tb=None, /)\n--\n\nRaise an exception.",
-                    |_slf, args| Err::<Obj, PyErr>(thrown(args)?),
+                    |_slf, args| Err::<Obj, PyErr>(Thrown::new(args)?.into_error()),
                 )
                 .noargs(
                     c"close",
