@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
+import tracemalloc
 import types
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
@@ -216,3 +218,55 @@ def test_a_deprecation_that_is_an_error_leaves_the_coroutine_alone(world: World)
         coroutine.close()
 
     world.run(main)
+
+
+@pytest.mark.parametrize("name", ["event", "held lock", "turn", "sleep", "getaddrinfo", "timeout", "group"])
+def test_the_warning_of_one_that_nobody_awaited_tells_which(world: World, name: str) -> None:
+    async def main() -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            MAKERS[name](world)
+        [warning] = caught
+        assert warning.category is RuntimeWarning
+        assert warning.filename == __file__
+        source: Any = warning.source
+        assert str(warning.message) == f"coroutine '{source.__qualname__}' was never awaited"
+        assert isinstance(source, Coroutine)
+        source.close()
+
+    world.run(main)
+
+
+def test_tracemalloc_knows_where_a_coroutine_was_made(world: World) -> None:
+    if world.name == "sabio-on-asyncio":
+        pytest.skip("noticed when a loop of ours begins to run")
+
+    async def main() -> None:
+        queue, event = world.Queue(), world.Event()
+        event.set()
+        makers = (queue.get, event.wait, lambda: world.sleep(0), lambda: world.sleep(1))
+        # Memory that was allocated before is used up: nothing is known of that.
+        held = [make() for make in makers for _ in range(100)]
+        # What has ended might be used again for the next one.
+        for _ in range(3):
+            queue.put_nowait(1)
+            await queue.get()
+            await event.wait()
+            await world.sleep(0)
+        try:
+            for make in makers:
+                line = sys._getframe().f_lineno + 1
+                coroutine = make()
+                traceback = tracemalloc.get_object_traceback(coroutine)
+                coroutine.close()
+                assert traceback is not None
+                assert (__file__, line) in [(frame.filename, frame.lineno) for frame in traceback]
+        finally:
+            for coroutine in held:
+                coroutine.close()
+
+    tracemalloc.start(5)
+    try:
+        world.run(main)
+    finally:
+        tracemalloc.stop()

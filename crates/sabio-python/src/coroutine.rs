@@ -410,7 +410,7 @@ fn finalize(slf: &Ref<Coroutine>, py: Python<'_>) -> PyResult<()> {
     match slf.life.get() {
         Life::Created => {
             slf.life.set(Life::Closed);
-            warn_never_awaited(py, slf.name())
+            warn_never_awaited(slf, py)
         }
         Life::Suspended => {
             slf.forget_driver();

@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
-use crate::ffi::{Global, Obj};
+use crate::ffi::{Global, Obj, set_traced};
 
 /// The functions.
 pub(crate) struct Interpreter {
@@ -26,6 +26,8 @@ pub(crate) struct Interpreter {
     /// `signal.set_wakeup_fd(fd)`.
     pub(crate) set_wakeup_fd: Obj,
     warn: Obj,
+    /// `tracemalloc.is_tracing()`.
+    is_tracing: Obj,
 }
 
 impl Interpreter {
@@ -43,7 +45,14 @@ impl Interpreter {
             get_ident: py.import("_thread")?.getattr("get_ident")?.into(),
             set_wakeup_fd: py.import("signal")?.getattr("set_wakeup_fd")?.into(),
             warn: py.import("warnings")?.getattr("warn")?.into(),
+            is_tracing: py.import("_tracemalloc")?.getattr("is_tracing")?.into(),
         })
+    }
+
+    /// Finds out whether `tracemalloc` is to know where coroutines are made.
+    pub(crate) fn look_at_tracing(&self, py: Python<'_>) -> PyResult<()> {
+        set_traced(self.is_tracing.bind(py).call0()?.is_truthy()?);
+        Ok(())
     }
 
     /// `warnings.warn(message, category, source=source)`. Whatever the filters make of it.
@@ -71,6 +80,8 @@ pub(crate) fn interpreter(py: Python<'_>) -> PyResult<&'static Interpreter> {
 
 /// Looks everything up; called once by the module.
 pub(crate) fn init(py: Python<'_>) -> PyResult<()> {
-    INTERPRETER.set(py, Interpreter::new(py)?);
+    let interpreter = Interpreter::new(py)?;
+    interpreter.look_at_tracing(py)?;
+    INTERPRETER.set(py, interpreter);
     Ok(())
 }

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::ffi::{Class, MethodTable, Obj, Outcome, Ref, Sent, raise_stop_iteration};
+use crate::interpreter::interpreter;
 use crate::thrown::Thrown;
 
 /// A class of native coroutines.
@@ -122,9 +123,10 @@ pub(crate) fn reused() -> PyErr {
     PyRuntimeError::new_err("cannot reuse already awaited coroutine")
 }
 
-/// The interpreter's RuntimeWarning for a coroutine that nobody has awaited. Raises it where warnings are errors.
+/// The interpreter's RuntimeWarning for a coroutine that nobody has awaited, with the coroutine as its source, where
+/// `tracemalloc` knows of its making. Raises it where warnings are errors.
 #[cold]
-pub(crate) fn warn_never_awaited(py: Python<'_>, name: &str) -> PyResult<()> {
-    let message = std::ffi::CString::new(format!("coroutine '{name}' was never awaited"))?;
-    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 1)
+pub(crate) fn warn_never_awaited<C: NativeCoroutine>(slf: &Ref<C>, py: Python<'_>) -> PyResult<()> {
+    let message = format!("coroutine '{}' was never awaited", slf.name());
+    interpreter(py)?.warn(&message, &py.get_type::<PyRuntimeWarning>(), slf.bind(py))
 }

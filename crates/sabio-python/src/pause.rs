@@ -109,7 +109,7 @@ fn awaited(slf: &Ref<Pause>, _py: Python<'_>) -> PyResult<Obj> {
 
 fn finalize(slf: &Ref<Pause>, py: Python<'_>) -> PyResult<()> {
     slf.life.set(Life::Closed);
-    warn_never_awaited(py, slf.name())
+    warn_never_awaited(slf, py)
 }
 
 /// Builds the class.

@@ -96,7 +96,7 @@ impl NativeCoroutine for Prompt {
 
 fn finalize(slf: &Ref<Prompt>, py: Python<'_>) -> PyResult<()> {
     slf.awaited.set(true);
-    warn_never_awaited(py, slf.name)
+    warn_never_awaited(slf, py)
 }
 
 /// Builds the class.

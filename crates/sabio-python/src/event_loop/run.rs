@@ -342,7 +342,9 @@ fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     let events = asyncio(py)?.events.bind(py);
     // Looked up at each run: whoever replaced the function wants to be told.
     let set_running_loop = names(py)?.set_running_loop.text(py);
-    let ident = interpreter(py)?.get_ident.bind(py).call0()?.extract()?;
+    let interpreter = interpreter(py)?;
+    interpreter.look_at_tracing(py)?;
+    let ident = interpreter.get_ident.bind(py).call0()?.extract()?;
     debug::track_coroutine_origins(py, slf.debug())?;
     let hooks = match guard(|| asyncgens::install_hooks(py, slf)) {
         Ok(hooks) => hooks,

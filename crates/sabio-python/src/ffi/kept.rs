@@ -3,10 +3,11 @@
 //! For classes whose instances come and go in tight loops: it spares freeing and making them. An instance is given out
 //! again only when nobody else holds it, not even weakly, so that nobody can tell it from a new one; one that is dropped
 //! before it has ended is freed as ever, with its finalizer. With `--cfg sanitized` none is kept, as in
-//! [`Spare`](super::spare::Spare).
+//! [`Spare`](super::spare::Spare), nor while `tracemalloc` traces, which would take one for made where it was first.
 
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::ffi as py_ffi;
 
@@ -23,6 +24,13 @@ pub(crate) struct Kept<T: Class, const N: usize> {
 // SAFETY: touched only through methods that take or give a `Ref`, which exists on attached threads alone: under the GIL.
 unsafe impl<T: Class, const N: usize> Sync for Kept<T, N> {}
 
+static IS_TRACED: AtomicBool = AtomicBool::new(false);
+
+/// Whether `tracemalloc` traces from now on.
+pub(crate) fn set_traced(is_traced: bool) {
+    IS_TRACED.store(is_traced, Ordering::Relaxed);
+}
+
 impl<T: Class, const N: usize> Kept<T, N> {
     /// An empty place.
     pub(crate) const fn new() -> Kept<T, N> {
@@ -37,7 +45,8 @@ impl<T: Class, const N: usize> Kept<T, N> {
     #[inline]
     pub(crate) fn keep(&self, ended: &Ref<T>) {
         let count = self.count.get();
-        if count < N && !cfg!(sanitized) && !is_watched(ended.as_obj()) {
+        let may_keep = count < N && !cfg!(sanitized) && !IS_TRACED.load(Ordering::Relaxed);
+        if may_keep && !is_watched(ended.as_obj()) {
             let kept = ended.as_obj().clone().into_ptr();
             // SAFETY: under the GIL nobody else touches the array; it owns a reference to each of the first `count`. What
             // is kept refers to nothing, so that the collector need not know it: what is frozen meanwhile

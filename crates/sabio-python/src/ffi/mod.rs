@@ -69,7 +69,7 @@ pub(crate) use function::{add_fast_function, add_function};
 pub(crate) use global::{Global, is_main_interpreter, meet_interpreter};
 pub(crate) use image::{Counter, Field, Image};
 pub(crate) use instance::Derived;
-pub(crate) use kept::Kept;
+pub(crate) use kept::{Kept, set_traced};
 pub(crate) use libssl::{Library, Session, Step};
 pub(crate) use method::MethodTable;
 pub(crate) use native::{LastKeyword, NativeFunction};
