@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import importlib
 import inspect
 import pickle
 import sys
 import warnings
+import weakref
 from types import ModuleType
 from unittest import mock
 
@@ -68,6 +70,17 @@ def test_they_cannot_be_made_or_changed(sabio: ModuleType) -> None:
         type(sabio.sleep)()
     with pytest.raises(AttributeError):
         sabio.sleep.attribute = 1
+
+
+def test_they_and_methods_can_be_referenced_weakly(module: ModuleType) -> None:
+    for thing in (module.sleep, module.wait_for, module.Queue.get, module.StreamReader.read):
+        assert weakref.ref(thing)() is thing
+    queue = module.Queue()
+    method = weakref.WeakMethod(queue.get)
+    assert method() == queue.get
+    del queue
+    gc.collect()
+    assert method() is None
 
 
 PATCHING = """

@@ -63,6 +63,8 @@ pub(super) struct Marked {
     pub(super) call: Call,
     /// The module of a function or the class of a method, which live as long as that does; null if there is none.
     pub(super) owner: *mut py_ffi::PyObject,
+    /// The head of the weak references to it.
+    weak: *mut py_ffi::PyObject,
 }
 
 /// A class of such objects.
@@ -110,6 +112,7 @@ impl<'py> MarkedClass<'py> {
             (&raw mut (*data).inner).write(inner.clone().into_ptr());
             (&raw mut (*data).call).write(call);
             (&raw mut (*data).owner).write(owner);
+            (&raw mut (*data).weak).write(std::ptr::null_mut());
             Ok(Bound::from_owned_ptr(self.class.py(), object))
         }
     }
@@ -162,8 +165,12 @@ unsafe extern "C" fn repr(slf: *mut py_ffi::PyObject) -> *mut py_ffi::PyObject {
 }
 
 unsafe extern "C" fn dealloc(slf: *mut py_ffi::PyObject) {
-    // SAFETY: nobody holds the object any more: its reference and its memory are given back, then that to its class.
+    // SAFETY: nobody holds the object any more: weak references forget it, its reference and its memory are given back,
+    // then that to its class.
     unsafe {
+        if !(*slf.cast::<Marked>()).weak.is_null() {
+            py_ffi::PyObject_ClearWeakRefs(slf);
+        }
         let class = py_ffi::Py_TYPE(slf);
         py_ffi::Py_DECREF((*slf.cast::<Marked>()).inner);
         py_ffi::PyObject_Free(slf.cast());
@@ -184,14 +191,18 @@ fn class<'py>(
         flags: 0,
         doc: std::ptr::null(),
     };
-    let offset = py_ffi::PyMemberDef {
-        name: c"__vectorcalloffset__".as_ptr(),
+    let offset = |name: &'static CStr, offset: usize| py_ffi::PyMemberDef {
+        name: name.as_ptr(),
         type_code: py_ffi::Py_T_PYSSIZET,
-        offset: std::mem::offset_of!(Marked, vectorcall) as py_ffi::Py_ssize_t,
+        offset: offset as py_ffi::Py_ssize_t,
         flags: py_ffi::Py_READONLY,
         doc: std::ptr::null(),
     };
-    let members = [offset, no_member];
+    let members = [
+        offset(c"__vectorcalloffset__", std::mem::offset_of!(Marked, vectorcall)),
+        offset(c"__weaklistoffset__", std::mem::offset_of!(Marked, weak)),
+        no_member,
+    ];
     let slot = |slot: c_int, value: *mut c_void| py_ffi::PyType_Slot { slot, pfunc: value };
     let mut slots = vec![
         slot(py_ffi::Py_tp_members, members.as_ptr().cast_mut().cast()),
