@@ -9,6 +9,7 @@ import gc
 import importlib
 import inspect
 import pickle
+import pydoc
 import sys
 import warnings
 import weakref
@@ -70,6 +71,19 @@ def test_they_cannot_be_made_or_changed(sabio: ModuleType) -> None:
         type(sabio.sleep)()
     with pytest.raises(AttributeError):
         sabio.sleep.attribute = 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_have_a_text_for_help(module: ModuleType, name: str) -> None:
+    function = getattr(module, name)
+    assert function.__doc__ is None or isinstance(function.__doc__, str)
+    # What `pydoc` asks for, which is not the attribute.
+    assert object.__getattribute__(function, "__doc__") == function.__doc__
+    text = pydoc.plain(pydoc.render_doc(function))
+    for line in (function.__doc__ or "").splitlines():
+        assert line.strip() in text
+    if module is not asyncio:
+        assert function.__doc__
 
 
 def test_they_and_methods_can_be_referenced_weakly(module: ModuleType) -> None:

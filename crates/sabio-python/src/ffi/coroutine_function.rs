@@ -11,8 +11,7 @@ use super::marked::{Call, Marked, MarkedClass};
 /// # Errors
 /// TypeError for what is no built-in function; AttributeError for what is not there.
 pub(crate) fn mark_coroutine_functions(module: &Bound<'_, PyModule>, names: &[&str]) -> PyResult<()> {
-    let doc = c"A built-in function that gives a coroutine.";
-    let class = MarkedClass::new(module.py(), c"sabio._CoroutineFunction", doc, vectorcall, None)?;
+    let class = MarkedClass::new(module.py(), c"sabio._CoroutineFunction", vectorcall, None)?;
     for name in names {
         let function = module.getattr(*name)?;
         module.setattr(*name, create(&class, &function)?)?;

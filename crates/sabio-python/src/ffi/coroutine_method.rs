@@ -25,8 +25,7 @@ impl<'py> CoroutineMethods<'py> {
     /// # Errors
     /// MemoryError, and what comes of looking at `inspect`.
     pub(crate) fn new(py: Python<'py>) -> PyResult<CoroutineMethods<'py>> {
-        let doc = c"A method in C that gives a coroutine.";
-        MarkedClass::new(py, c"sabio._CoroutineMethod", doc, vectorcall, Some(bind)).map(CoroutineMethods)
+        MarkedClass::new(py, c"sabio._CoroutineMethod", vectorcall, Some(bind)).map(CoroutineMethods)
     }
 
     /// Puts such objects in the place of the methods that `class` itself has.

@@ -82,14 +82,13 @@ impl<'py> MarkedClass<'py> {
     pub(super) fn new(
         py: Python<'py>,
         name: &'static CStr,
-        doc: &'static CStr,
         vectorcall: py_ffi::vectorcallfunc,
         bind: Option<py_ffi::descrgetfunc>,
     ) -> PyResult<MarkedClass<'py>> {
         if MARKS.try_get(py).is_none() {
             MARKS.set(py, marks(py)?);
         }
-        let class = class(py, name, doc, bind)?;
+        let class = class(py, name, bind)?;
         Ok(MarkedClass { class, vectorcall })
     }
 
@@ -159,6 +158,11 @@ unsafe extern "C" fn getattr(
     }
 }
 
+unsafe extern "C" fn text(slf: *mut py_ffi::PyObject, _: *mut c_void) -> *mut py_ffi::PyObject {
+    // SAFETY: a getter gets an instance of such a class, attached.
+    unsafe { py_ffi::PyObject_GetAttrString((*slf.cast::<Marked>()).inner, c"__doc__".as_ptr()) }
+}
+
 unsafe extern "C" fn repr(slf: *mut py_ffi::PyObject) -> *mut py_ffi::PyObject {
     // SAFETY: called with an instance of such a class, attached.
     unsafe { py_ffi::PyObject_Repr((*slf.cast::<Marked>()).inner) }
@@ -181,7 +185,6 @@ unsafe extern "C" fn dealloc(slf: *mut py_ffi::PyObject) {
 fn class<'py>(
     py: Python<'py>,
     name: &'static CStr,
-    doc: &'static CStr,
     bind: Option<py_ffi::descrgetfunc>,
 ) -> PyResult<Bound<'py, PyType>> {
     let no_member = py_ffi::PyMemberDef {
@@ -203,14 +206,23 @@ fn class<'py>(
         offset(c"__weaklistoffset__", std::mem::offset_of!(Marked, weak)),
         no_member,
     ];
+    // `pydoc` asks the class for it, and not the object; so the class has no text of its own.
+    let text = py_ffi::PyGetSetDef {
+        name: c"__doc__".as_ptr(),
+        get: Some(text),
+        set: None,
+        doc: std::ptr::null(),
+        closure: std::ptr::null_mut(),
+    };
+    let attributes = Box::leak(Box::new([text, py_ffi::PyGetSetDef::default()]));
     let slot = |slot: c_int, value: *mut c_void| py_ffi::PyType_Slot { slot, pfunc: value };
     let mut slots = vec![
         slot(py_ffi::Py_tp_members, members.as_ptr().cast_mut().cast()),
         slot(py_ffi::Py_tp_call, py_ffi::PyVectorcall_Call as *mut c_void),
+        slot(py_ffi::Py_tp_getset, attributes.as_mut_ptr().cast()),
         slot(py_ffi::Py_tp_getattro, getattr as *mut c_void),
         slot(py_ffi::Py_tp_repr, repr as *mut c_void),
         slot(py_ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(py_ffi::Py_tp_doc, doc.as_ptr().cast_mut().cast()),
     ];
     let mut flags = py_ffi::Py_TPFLAGS_DEFAULT
         | py_ffi::Py_TPFLAGS_HAVE_VECTORCALL
