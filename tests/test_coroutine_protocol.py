@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import sys
 import tracemalloc
 import types
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.versions import SINCE_3_12
+from tests.support.versions import SINCE_3_12, SINCE_3_15
 from tests.support.worlds import World
 
 
@@ -152,8 +153,6 @@ def test_what_is_no_exception_is_not_thrown(world: World, name: str, wrong: obje
         # It has not noticed.
         coroutine.send(None)
         coroutine.close()
-        with pytest.raises(TypeError):
-            coroutine.throw(wrong)
 
     world.run(main)
 
@@ -270,3 +269,57 @@ def test_tracemalloc_knows_where_a_coroutine_was_made(world: World) -> None:
         world.run(main)
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["event", "held lock", "turn", "sleep", "group"])
+def test_the_states_of_a_coroutine(world: World, name: str) -> None:
+    def state(coroutine: Any) -> str:
+        told = inspect.getcoroutinestate(coroutine)
+        if world.is_ours:
+            assert (told == coroutine.cr_state) == (SINCE_3_15 or coroutine.cr_state != "CORO_CREATED")
+            told = coroutine.cr_state
+        return told.removeprefix("CORO_").lower()
+
+    async def main() -> None:
+        coroutine = MAKERS[name](world)
+        states = [state(coroutine)]
+        if name != "group":
+            coroutine.send(None)
+            states.append(state(coroutine))
+        coroutine.close()
+        states.append(state(coroutine))
+        assert states == ["created", "suspended", "closed"] or states == ["created", "closed"]
+
+        loop = asyncio.get_running_loop()
+        event = world.Event()
+        running = event.wait()
+        task = loop.create_task(running)
+        await asyncio.sleep(0)
+        assert state(running) == "suspended"
+        event.set()
+        await task
+        assert state(running) == "closed"
+
+    world.run(main)
+
+
+def test_a_coroutine_that_runs_tells_it(world: World) -> None:
+    if not (world.is_ours or SINCE_3_12):
+        pytest.skip("asyncio's wait_for makes a task before 3.12")
+    states = []
+
+    class Future(asyncio.Future):  # type: ignore[type-arg]
+        def __await__(self) -> Any:
+            states.append((waiting.cr_running, inspect.getcoroutinestate(waiting)))
+            return super().__await__()
+
+    async def main() -> None:
+        nonlocal waiting
+        future: asyncio.Future[int] = Future()
+        future.get_loop().call_soon(future.set_result, 1)
+        waiting = world.wait_for(future, 10)
+        assert await waiting == 1
+        assert states == [(True, "CORO_RUNNING")]
+
+    waiting: Any = None
+    world.run(main)

@@ -445,6 +445,10 @@ impl NativeCoroutine for Coroutine {
         self.life.get() == Life::Suspended
     }
 
+    fn is_closed(&self) -> bool {
+        self.life.get() == Life::Closed
+    }
+
     fn awaited(&self) -> Option<Obj> {
         self.awaiter.get().and_then(Awaiter::delegate)
     }

@@ -34,6 +34,9 @@ pub(crate) trait NativeCoroutine: Class {
         false
     }
 
+    /// Whether it has ended.
+    fn is_closed(&self) -> bool;
+
     /// The Python object that it awaits.
     fn awaited(&self) -> Option<Obj> {
         None
@@ -45,6 +48,19 @@ fn to_caller(py: Python<'_>, sent: Sent) -> PyResult<Obj> {
     match sent {
         Sent::Next(object) => Ok(object),
         Sent::Return(object) => Err(raise_stop_iteration(py, &object)),
+    }
+}
+
+/// What `inspect.getcoroutinestate()` calls the state of a coroutine.
+fn state<C: NativeCoroutine>(slf: &C) -> &'static str {
+    if slf.is_running() {
+        "CORO_RUNNING"
+    } else if slf.is_suspended() {
+        "CORO_SUSPENDED"
+    } else if slf.is_closed() {
+        "CORO_CLOSED"
+    } else {
+        "CORO_CREATED"
     }
 }
 
@@ -97,6 +113,11 @@ pub(crate) fn define<C: NativeCoroutine>(table: &mut MethodTable<C>) {
             c"cr_suspended",
             c"Whether the coroutine waits.",
             |slf, _py| Ok(slf.is_suspended()),
+        )
+        .getter(
+            c"cr_state",
+            c"The state of the coroutine, as inspect.getcoroutinestate() calls it.",
+            |slf, py| Ok(Obj::from(PyString::new(py, state::<C>(slf)))),
         )
         .getter(
             c"cr_await",

@@ -96,6 +96,10 @@ impl NativeCoroutine for Pause {
     fn is_suspended(&self) -> bool {
         self.life.get() == Life::Suspended
     }
+
+    fn is_closed(&self) -> bool {
+        self.life.get() == Life::Closed
+    }
 }
 
 /// `await`: RuntimeError if somebody else is at it.

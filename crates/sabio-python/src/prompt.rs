@@ -92,6 +92,11 @@ impl NativeCoroutine for Prompt {
         slf.owner.set(None);
         Ok(())
     }
+
+    /// The shared one never ends.
+    fn is_closed(&self) -> bool {
+        self.act.is_some() && self.awaited.get()
+    }
 }
 
 fn finalize(slf: &Ref<Prompt>, py: Python<'_>) -> PyResult<()> {
