@@ -169,7 +169,7 @@ def test_methods_of_the_loop_say_so(loop: asyncio.AbstractEventLoop) -> None:
 async def test_methods_of_servers_and_processes_say_so() -> None:
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     async with server:
-        for name in ("serve_forever", "start_serving", "wait_closed"):
+        for name in ("__aenter__", "__aexit__", "serve_forever", "start_serving", "wait_closed"):
             assert is_coroutine_function(getattr(server, name))
         assert not is_coroutine_function(server.close)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")

@@ -134,7 +134,7 @@ def test_iteration_takes_a_native_coroutine(world: World) -> None:
         else:
             for ask in (plain(coroutine), coroutine):
                 with pytest.raises(TypeError):
-                    [*ask]
+                    list(ask)
 
     world.run(main)
 
@@ -211,7 +211,9 @@ def test_throw_of_several_arguments(
 def test_a_deprecation_that_is_an_error_leaves_the_coroutine_alone(world: World) -> None:
     async def main() -> None:
         coroutine = world.Event().wait()
-        with pytest.raises(DeprecationWarning, match=r"^the \(type, exc, tb\) signature of throw\(\) is deprec"):
+        with pytest.raises(
+            DeprecationWarning, match=r"^the \(type, exc, tb\) signature of throw\(\) is deprec"
+        ):
             coroutine.throw(ValueError, None)
         coroutine.send(None)
         coroutine.close()

@@ -107,6 +107,28 @@ async def test_futures_of_as_completed_are_made_in_the_order_of_the_arguments(sa
 
 
 @pytest.mark.parametrize("world", ["asyncio", "sabio"])
+async def test_async_with_of_mocks_by_specification(sabio: ModuleType, world: str) -> None:
+    objects = {"asyncio": asyncio, "sabio": sabio}[world]
+    names = ("Barrier", "BoundedSemaphore", "Condition", "Lock", "Semaphore", "TaskGroup", "Timeout")
+    for original in [getattr(objects, name) for name in names]:
+        async with mock.MagicMock(spec=original) as entered:
+            assert entered is not None
+        for specified in (mock.create_autospec(original, instance=True), mock.AsyncMock(spec=original)):
+            if objects is asyncio:
+                async with specified:
+                    pass
+                assert specified.__aexit__.await_count == 1
+            else:
+                with pytest.raises(TypeError, match="__aenter__"):
+                    async with specified:
+                        pass
+    # A server is entered once in its life.
+    async with mock.AsyncMock(spec=objects.Server) as server:
+        assert server is not None
+    assert inspect.iscoroutinefunction(objects.StreamReader.__anext__) == (objects is asyncio)
+
+
+@pytest.mark.parametrize("world", ["asyncio", "sabio"])
 async def test_a_replaced_method_with_autospec_is_not_given_self(sabio: ModuleType, world: str) -> None:
     objects = {"asyncio": asyncio, "sabio": sabio}[world]
     with mock.patch.object(objects.Queue, "put", autospec=True) as put:
