@@ -145,7 +145,7 @@ mod _sabio {
         module.setattr("_knows_futures", crate::image::futures(module.py()).is_some())?;
         #[cfg(Py_3_14)]
         module.setattr("_knows_running_task", crate::ffi::running::is_known())?;
-        module.add("_build", BUILD)?;
+        module.setattr("_build", BUILD)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
