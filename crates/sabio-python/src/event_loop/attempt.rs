@@ -13,10 +13,13 @@ use sabio_reactor::Nanos;
 use sabio_reactor::socket::{self, Connect};
 use sabio_sync::staggered_race;
 
+use super::establish::CloseUnlessKept;
+use super::python_socket::{Connected, PythonSocket, is_watched};
 use super::resolve::Info;
 use super::{Loop, time};
 use crate::ffi::{Obj, Ref};
 use crate::os_error::{os_error, with_message};
+use crate::transport::Owner;
 
 /// Connects to the first address that answers, from a local address if some are given. With a delay (happy eyeballs)
 /// the next attempt starts when that has passed, and the first one that succeeds wins.
@@ -30,14 +33,14 @@ pub(super) async fn connect(
     local: Option<&[Info]>,
     delay: Option<Duration>,
     all_errors: bool,
-) -> PyResult<OwnedFd> {
+) -> PyResult<Connected> {
     let errors = match delay {
         None => match one_by_one(event_loop, infos, local).await {
-            Ok(fd) => return Ok(fd),
+            Ok(connected) => return Ok(connected),
             Err(errors) => errors,
         },
         Some(delay) => match racing(event_loop, infos, local, delay).await {
-            Ok(fd) => return Ok(fd),
+            Ok(connected) => return Ok(connected),
             Err(errors) => errors,
         },
     };
@@ -48,11 +51,11 @@ async fn one_by_one(
     event_loop: &Ref<Loop>,
     infos: &[Info],
     local: Option<&[Info]>,
-) -> Result<OwnedFd, Vec<PyErr>> {
+) -> Result<Connected, Vec<PyErr>> {
     let mut errors = Vec::new();
     for info in infos {
         match connect_one(event_loop, info, local).await {
-            Ok(fd) => return Ok(fd),
+            Ok(connected) => return Ok(connected),
             Err(failed) => errors.extend(failed),
         }
         // Anything but an OSError is not about this one address.
@@ -68,7 +71,7 @@ async fn racing(
     infos: &[Info],
     local: Option<&[Info]>,
     delay: Duration,
-) -> Result<OwnedFd, Vec<PyErr>> {
+) -> Result<Connected, Vec<PyErr>> {
     let attempts = infos
         .iter()
         .map(|info| connect_one(event_loop, info, local))
@@ -93,12 +96,21 @@ async fn connect_one(
     event_loop: &Ref<Loop>,
     info: &Info,
     local: Option<&[Info]>,
-) -> Result<OwnedFd, Vec<PyErr>> {
+) -> Result<Connected, Vec<PyErr>> {
     let fail = |error: PyErr| vec![error];
+    if Python::attach(is_watched) {
+        return connect_by_object(event_loop, info, local).await;
+    }
     let fd = socket::socket(info.family, info.socktype, info.proto).map_err(|error| fail(os_error(error)))?;
     let mut errors = Vec::new();
     if let Some(local) = local {
-        bind(&fd, info.family, local, &mut errors)?;
+        let bind_to = |py: Python<'_>, info: &Info| match &info.native {
+            Some(address) => socket::bind(&fd, address).map_err(os_error),
+            None => with_python_socket(py, &fd, |socket| {
+                socket.call_method1("bind", (info.address.bind(py),)).map(|_| ())
+            }),
+        };
+        bind(bind_to, info.family, local, &mut errors)?;
     }
     let connected = match &info.native {
         Some(address) => socket::connect(&fd, address).map_err(os_error),
@@ -110,7 +122,29 @@ async fn connect_one(
         Err(error) => Err(error),
     };
     match result {
-        Ok(()) => Ok(fd),
+        Ok(()) => Ok((Owner::Fd(fd), CloseUnlessKept(None))),
+        Err(error) => {
+            errors.push(error);
+            Err(errors)
+        }
+    }
+}
+
+/// The same by a Python socket, which whoever watches is told of.
+async fn connect_by_object(
+    event_loop: &Ref<Loop>,
+    info: &Info,
+    local: Option<&[Info]>,
+) -> Result<Connected, Vec<PyErr>> {
+    let made = Python::attach(|py| PythonSocket::new(py, info.family, info.socktype, info.proto));
+    let socket = made.map_err(|error| vec![error])?;
+    let mut errors = Vec::new();
+    if let Some(local) = local {
+        let bind_to = |py: Python<'_>, info: &Info| socket.bind(py, &info.address);
+        bind(bind_to, info.family, local, &mut errors)?;
+    }
+    match socket.connect(event_loop, &info.address).await {
+        Ok(()) => Ok(socket.into_connected()),
         Err(error) => {
             errors.push(error);
             Err(errors)
@@ -170,17 +204,15 @@ fn connect_by_python(fd: &OwnedFd, address: &Obj) -> PyResult<Connect> {
 
 /// Binds to the first local address of the same family that can be bound to; adds the errors of those that can not.
 /// When none can, the errors come back.
-fn bind(fd: &OwnedFd, family: i32, local: &[Info], errors: &mut Vec<PyErr>) -> Result<(), Vec<PyErr>> {
+fn bind(
+    bind_to: impl Fn(Python<'_>, &Info) -> PyResult<()>,
+    family: i32,
+    local: &[Info],
+    errors: &mut Vec<PyErr>,
+) -> Result<(), Vec<PyErr>> {
     for info in local.iter().filter(|info| info.family == family) {
-        let bound = Python::attach(|py| {
-            let result = match &info.native {
-                Some(address) => socket::bind(fd, address).map_err(os_error),
-                None => with_python_socket(py, fd, |socket| {
-                    socket.call_method1("bind", (info.address.bind(py),)).map(|_| ())
-                }),
-            };
-            result.map_err(|error| bind_error(py, &info.address, &error))
-        });
+        let bound =
+            Python::attach(|py| bind_to(py, info).map_err(|error| bind_error(py, &info.address, &error)));
         match bound {
             Ok(()) => return Ok(()),
             Err(error) => errors.push(error),

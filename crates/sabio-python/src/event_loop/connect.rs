@@ -1,20 +1,19 @@
 //! `create_connection` and `connect_accepted_socket` (asyncio: Opening network connections): from arguments to a
 //! transport and its protocol.
 
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
-use super::establish::{log_debug, make_connection, pair, socket_of, take_socket};
+use super::establish::{CloseUnlessKept, log_debug, make_connection, pair, socket_of, take_socket};
+use super::python_socket::Connected;
 use super::resolve::{Hints, Place, STREAM, interleave, resolve};
 use super::stream_arguments::{TlsArguments, check_ssl_socket, check_stream_socket, given};
 use super::{Loop, attempt};
 use crate::awaiter::Awaiter;
 use crate::coroutine::create_with;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
-use crate::transport::Owner;
 use crate::transport::tls::Options;
 
 /// The arguments of `create_connection`.
@@ -167,7 +166,7 @@ fn empty_answer() -> PyErr {
 }
 
 /// Resolves and connects to the first address that answers.
-async fn connect(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -> PyResult<OwnedFd> {
+async fn connect(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -> PyResult<Connected> {
     let place = Python::attach(|py| request.place(py));
     let mut infos = resolve(event_loop, awaiter, place, &request.hints, STREAM).await?;
     if infos.is_empty() {
@@ -197,11 +196,15 @@ fn create_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     create_with(args.py(), "Loop.create_connection", |awaiter| async move {
         Python::attach(|py| request.check(py))?;
         event_loop.check_closed()?;
-        let owner = match &request.sock {
-            Some(sock) => Python::attach(|py| take_socket(py, &event_loop, sock))?,
-            None => Owner::Fd(connect(&event_loop, &awaiter, &request).await?),
+        let (owner, mut closing) = match &request.sock {
+            Some(sock) => {
+                let owner = Python::attach(|py| take_socket(py, &event_loop, sock))?;
+                (owner, CloseUnlessKept(None))
+            }
+            None => connect(&event_loop, &awaiter, &request).await?,
         };
         let tls = Python::attach(|py| request.tls(py))?;
+        closing.0 = None;
         let (transport, protocol) =
             make_connection(&event_loop, &awaiter, owner, &request.protocol_factory, tls).await?;
         Python::attach(|py| {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use super::Loop;
-use super::establish::{log_datagrams, make, pair, take_socket};
+use super::establish::{CloseUnlessKept, log_datagrams, make, pair, take_socket};
 use super::resolve::{self, DATAGRAM, Hints, Info, Place, STREAM, UNSPECIFIED};
 use super::socket_file::remove_stale;
 use super::stream_arguments::given;
@@ -216,21 +216,6 @@ impl Request {
             socket.call_method1("bind", (local.bind(py),))?;
         }
         Ok(())
-    }
-}
-
-/// Closes the socket of an endpoint that does not come to be.
-struct CloseUnlessKept(Option<Obj>);
-
-impl Drop for CloseUnlessKept {
-    fn drop(&mut self) {
-        if let Some(socket) = self.0.take() {
-            Python::attach(|py| {
-                if let Err(error) = socket.bind(py).call_method0("close") {
-                    error.write_unraisable(py, Some(socket.bind(py)));
-                }
-            });
-        }
     }
 }
 

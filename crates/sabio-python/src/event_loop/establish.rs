@@ -31,6 +31,21 @@ impl<T: Transport> Drop for Unclaimed<T> {
     }
 }
 
+/// Closes a Python socket of which nothing came.
+pub(super) struct CloseUnlessKept(pub(super) Option<Obj>);
+
+impl Drop for CloseUnlessKept {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.take() {
+            Python::attach(|py| {
+                if let Err(error) = socket.bind(py).call_method0("close") {
+                    error.write_unraisable(py, Some(socket.bind(py)));
+                }
+            });
+        }
+    }
+}
+
 /// Takes over a user's socket.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ pub(crate) mod errors;
 mod establish;
 pub(crate) mod executor;
 mod pipes;
+mod python_socket;
 pub(crate) mod readers;
 pub(crate) mod resolve;
 pub(crate) mod resolver;

@@ -99,7 +99,7 @@ fn numeric_address(
 }
 
 /// Starts to connect: whether the connection is still being made.
-fn start_connect(py: Python<'_>, sock: &Obj, address: &Obj) -> PyResult<bool> {
+pub(super) fn start_connect(py: Python<'_>, sock: &Obj, address: &Obj) -> PyResult<bool> {
     // By the socket's own method, which knows the addresses of every family.
     let Err(error) = sock.bind(py).call_method1("connect", (address.bind(py),)) else {
         return Ok(false);
@@ -142,7 +142,8 @@ async fn connect(slf: Ref<Loop>, awaiter: Awaiter, sock: Obj, address: Obj) -> P
     Ok(Python::attach(Obj::none))
 }
 
-fn connect_error(py: Python<'_>, error: io::Error, address: &Obj) -> PyErr {
+/// As connect(2) failed, with the address in the message.
+pub(super) fn connect_error(py: Python<'_>, error: io::Error, address: &Obj) -> PyErr {
     match (error.raw_os_error(), address.bind(py).str()) {
         (Some(code), Ok(address)) => with_message(code, format!("Connect call failed {address}")),
         (None, _) => os_error(error),

@@ -1,7 +1,7 @@
 //! `create_unix_connection` and `create_unix_server` (asyncio: Opening network connections, Creating network servers):
 //! stream sockets with a path or an abstract name instead of a host and a port (unix(7)).
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use pyo3::exceptions::{PyAssertionError, PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -9,7 +9,8 @@ use pyo3::types::{PyList, PyString};
 use sabio_reactor::socket::{self, Address, Connect};
 
 use super::Loop;
-use super::establish::{log_debug, make_connection, pair, socket_of, take_socket};
+use super::establish::{CloseUnlessKept, log_debug, make_connection, pair, socket_of, take_socket};
+use super::python_socket::{Connected, PythonSocket, is_watched};
 use super::resolve::STREAM;
 use super::serve::serve;
 use super::server::Server;
@@ -134,9 +135,13 @@ fn check_unix_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
 /// # Errors
 /// OSError of socket(2) and connect(2), `EAGAIN` among them: the server's queue is full, and nothing would tell when
 /// it no longer is.
-async fn connect(event_loop: &Ref<Loop>, address: &Address) -> PyResult<OwnedFd> {
+async fn connect(event_loop: &Ref<Loop>, request: &Connection) -> PyResult<Connected> {
+    let address = Python::attach(|py| request.address(py))?;
+    if let Some(path) = request.path.as_ref().filter(|_| Python::attach(is_watched)) {
+        return connect_by_object(event_loop, path).await;
+    }
     let fd = socket::socket(UNIX, STREAM, 0).map_err(os_error)?;
-    let connecting = socket::connect(&fd, address).map_err(os_error)?;
+    let connecting = socket::connect(&fd, &address).map_err(os_error)?;
     // A signal may have interrupted the call.
     if connecting == Connect::InProgress {
         let writable = event_loop.reactor().writable(fd.as_raw_fd()).await;
@@ -144,7 +149,17 @@ async fn connect(event_loop: &Ref<Loop>, address: &Address) -> PyResult<OwnedFd>
             .and_then(|()| socket::take_error(&fd))
             .map_err(os_error)?;
     }
-    Ok(fd)
+    Ok((Owner::Fd(fd), CloseUnlessKept(None)))
+}
+
+/// The same by a Python socket, which whoever watches is told of.
+async fn connect_by_object(event_loop: &Ref<Loop>, path: &Obj) -> PyResult<Connected> {
+    let (socket, path) = Python::attach(|py| {
+        let path = py.import("os")?.call_method1("fspath", (path.bind(py),))?;
+        PyResult::Ok((PythonSocket::new(py, UNIX, STREAM, 0)?, Obj::from(path)))
+    })?;
+    socket.connect(event_loop, &path).await?;
+    Ok(socket.into_connected())
 }
 
 fn create_unix_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
@@ -153,14 +168,15 @@ fn create_unix_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> 
     create_with(args.py(), "Loop.create_unix_connection", |awaiter| async move {
         Python::attach(|py| request.check(py))?;
         event_loop.check_closed()?;
-        let owner = match &request.sock {
-            Some(sock) => Python::attach(|py| take_socket(py, &event_loop, sock))?,
-            None => {
-                let address = Python::attach(|py| request.address(py))?;
-                Owner::Fd(connect(&event_loop, &address).await?)
+        let (owner, mut closing) = match &request.sock {
+            Some(sock) => {
+                let owner = Python::attach(|py| take_socket(py, &event_loop, sock))?;
+                (owner, CloseUnlessKept(None))
             }
+            None => connect(&event_loop, &request).await?,
         };
         let tls = Python::attach(|py| request.tls.options(py, false, request.server_hostname.clone()))?;
+        closing.0 = None;
         let (transport, protocol) =
             make_connection(&event_loop, &awaiter, owner, &request.protocol_factory, tls).await?;
         Python::attach(|py| {

@@ -1,6 +1,6 @@
 //! Auditing events (PEP 578) for what the interpreter would have audited, had it made the call itself.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
@@ -9,6 +9,38 @@ use super::object::Obj;
 
 unsafe extern "C" {
     fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
+}
+
+/// Whether anybody listens to auditing events. No hook hears of the question, which costs next to nothing.
+///
+/// The interpreter has no call for that. It makes the arguments of an event only if there is somebody to get them, and
+/// these cannot be made.
+#[inline]
+pub(crate) fn is_audited(_py: Python<'_>) -> bool {
+    // SAFETY: attached, and no exception is pending. The format asks for a function and a pointer to call it with; the
+    // function takes any pointer. It is only called before hooks are, which are not if it fails.
+    unsafe {
+        let refuse: unsafe extern "C" fn(*mut c_void) -> *mut py_ffi::PyObject = refuse;
+        if PySys_Audit(
+            c"socket.connect".as_ptr(),
+            c"O&".as_ptr(),
+            refuse,
+            std::ptr::null_mut::<c_void>(),
+        ) == 0
+        {
+            return false;
+        }
+        py_ffi::PyErr_Clear();
+        true
+    }
+}
+
+/// What cannot be made.
+#[cold]
+unsafe extern "C" fn refuse(_: *mut c_void) -> *mut py_ffi::PyObject {
+    // SAFETY: called by the interpreter, so attached; the class is alive as long as the interpreter is.
+    unsafe { py_ffi::PyErr_SetNone(py_ffi::PyExc_LookupError) };
+    std::ptr::null_mut()
 }
 
 /// How the arguments are read, by their number.

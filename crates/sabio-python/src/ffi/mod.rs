@@ -49,7 +49,7 @@ mod watched;
 
 pub(crate) use args::{Args, KeywordName, Signature};
 pub(crate) use arguments::Arguments;
-pub(crate) use audit::audit;
+pub(crate) use audit::{audit, is_audited};
 pub(crate) use base::{BaseClass, BoundFunction, FunctionDef, FunctionDefinition};
 pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
 pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};
