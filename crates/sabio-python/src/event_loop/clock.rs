@@ -7,9 +7,10 @@
 use std::cell::Cell;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyString, PyType};
+use pyo3::types::PyType;
 use sabio_reactor::Nanos;
 
+use super::replaced::is_replaced;
 use super::{Loop, PUBLIC};
 use crate::ffi::{Ref, call_method};
 use crate::names::names;
@@ -68,18 +69,8 @@ pub(super) fn own_now(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<Nanos> {
     Ok(Nanos::at_or_after(own_time(slf, py)?))
 }
 
-/// An attribute of the loop was set or deleted.
-pub(super) fn attribute_changed(slf: &Ref<Loop>, name: &Bound<'_, PyAny>) -> PyResult<()> {
-    if name.cast::<PyString>()? == "time" {
-        find(slf, name.py())?;
-    }
-    Ok(())
-}
-
 /// Finds out whose `time()` the loop has now.
 pub(super) fn find(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
-    let method = slf.bind(py).getattr("time")?;
-    let is_ours = method.cast_exact::<PyCFunction>().is_ok() && method.getattr("__self__")?.is(slf.bind(py));
-    slf.clock.is_own.set(!is_ours);
+    slf.clock.is_own.set(is_replaced(slf, py, &names(py)?.time)?);
     Ok(())
 }

@@ -18,6 +18,7 @@ pub(crate) mod executor;
 mod pipes;
 mod python_socket;
 pub(crate) mod readers;
+mod replaced;
 pub(crate) mod resolve;
 pub(crate) mod resolver;
 pub(crate) mod run;
@@ -156,6 +157,8 @@ pub(crate) struct Loop {
     pub(crate) current_handle: ObjCell,
     pub(crate) exception_handler: ObjCell,
     pub(crate) task_factory: ObjCell,
+    /// Whether the loop's `create_task()` is one that the program has put there.
+    create_task_is_replaced: Cell<bool>,
     pub(crate) default_executor: ObjCell,
     pub(crate) executor_shutdown: Cell<bool>,
     pub(crate) asyncgens: ObjCell,
@@ -275,6 +278,7 @@ impl Loop {
             current_handle: ObjCell::new(None),
             exception_handler: ObjCell::new(None),
             task_factory: ObjCell::new(None),
+            create_task_is_replaced: Cell::new(false),
             default_executor: ObjCell::new(None),
             executor_shutdown: Cell::new(false),
             asyncgens: ObjCell::new(Some(py.import("weakref")?.getattr("WeakSet")?.call0()?.into())),
@@ -532,7 +536,7 @@ pub(crate) fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
             Loop::new(class)
         })
         .initializer(|_slf, args, kwargs| refuse_arguments(args, kwargs))
-        .attribute_listener(clock::attribute_changed)
+        .attribute_listener(replaced::attribute_changed)
         .finalizer(run::finalize)
         .repr(repr)
         .build(py, &Base::Object)?;

@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use sabio_reactor::{Due, Events, Fired, Nanos};
 
 use super::{
-    Loop, Ready, SourceEvent, asyncgens, clock, debug, errors, executor, readers, signals, until_complete,
+    Loop, Ready, SourceEvent, asyncgens, clock, debug, errors, executor, readers, replaced, signals,
+    until_complete,
 };
 use crate::asyncio::asyncio;
 use crate::ffi::{MethodTable, Outcome, Ref, doubt_current, guard, guard_outcome, with_stage};
@@ -338,7 +339,7 @@ fn run_turns(slf: &Ref<Loop>, py: Python<'_>, steps: &mut Steps) -> Outcome<()> 
 fn run_forever(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
     slf.check_closed()?;
     slf.check_running(py)?;
-    clock::find(slf, py)?;
+    replaced::find(slf, py)?;
     let events = asyncio(py)?.events.bind(py);
     // Looked up at each run: whoever replaced the function wants to be told.
     let set_running_loop = names(py)?.set_running_loop.text(py);

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::Loop;
+use super::replaced::is_replaced;
 use crate::asyncio::{Asyncio, asyncio};
 use crate::ffi::{Args, IsClass, MethodTable, Obj, Ref, with_current};
 use crate::future;
@@ -78,9 +79,25 @@ fn keyword_dict<'py>(args: &Args<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
 impl Ref<Loop> {
     /// Whether `create_task` would make a task of ours, with no factory between. RuntimeError if the loop is closed.
     pub(crate) fn makes_own_tasks(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.create_task_is_replaced() {
+            return Ok(false);
+        }
         self.check_closed()?;
         Ok(self.task_factory.is_none() && replaced(py)?.is_none())
     }
+
+    /// Whether `loop.create_task()` is another than [`create_task`].
+    #[inline]
+    pub(crate) fn create_task_is_replaced(&self) -> bool {
+        self.create_task_is_replaced.get()
+    }
+}
+
+/// Finds out whose `create_task()` the loop has now. That of a subclass is called anyway.
+pub(super) fn find(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<()> {
+    let replaced = slf.is_plain(py) && is_replaced(slf, py, &names(py)?.create_task)?;
+    slf.create_task_is_replaced.set(replaced);
+    Ok(())
 }
 
 /// The class that a user put in the place of `asyncio.tasks.Task`, if one did.

@@ -117,8 +117,10 @@ fn create_task(slf: &Ref<TaskGroup>, args: Args<'_, '_>) -> PyResult<Obj> {
         return Err(refuse(&args, slf, "is shutting down"));
     }
     let task = match group.event_loop()? {
-        RunningLoop::Ours(event_loop) => create_native_task(&event_loop, args)?,
-        RunningLoop::Other(event_loop) => create_task_elsewhere(&event_loop, &args)?,
+        RunningLoop::Ours(event_loop) if !event_loop.create_task_is_replaced() => {
+            create_native_task(&event_loop, args)?
+        }
+        event_loop => create_task_elsewhere(event_loop.as_obj(), &args)?,
     };
     group.add(py, slf, &task)?;
     Ok(task)
