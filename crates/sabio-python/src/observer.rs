@@ -142,7 +142,7 @@ pub(crate) fn tell(py: Python<'_>, event_loop: &Ref<Loop>, future: Obj) -> PyRes
 /// Tells an observer of a future in the next turn, outside of the future's own list.
 pub(crate) fn tell_soon(event_loop: &Ref<Loop>, observer: Ref<Observer>, future: Obj) {
     if !event_loop.is_closed() {
-        event_loop.push(Ready::job(move |py, event_loop| {
+        event_loop.push(Ready::job(future.clone(), move |py, event_loop| {
             observed(py, event_loop, &observer, future)
         }));
     }

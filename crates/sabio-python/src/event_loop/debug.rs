@@ -12,6 +12,7 @@ use crate::ffi::Outcome;
 use crate::ffi::{MethodTable, Obj, Ref};
 use crate::interpreter::interpreter;
 use crate::step::Steps;
+use crate::transport::protocol_of;
 
 /// Whether asyncio's debug mode is on in this process: PYTHONASYNCIODEBUG or `-X dev`.
 pub(super) fn debug_by_default(py: Python<'_>) -> PyResult<bool> {
@@ -108,8 +109,8 @@ pub(crate) fn refuse_coroutine(py: Python<'_>, callback: &Bound<'_, PyAny>, meth
 pub(super) fn dispatch_timed(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps, item: Ready) -> Outcome<()> {
     let mut kept = None;
     let subject = match &item {
-        Ready::Step(task) | Ready::Wakeup(task) => Some(task.as_obj().clone()),
-        Ready::StepWith(step) => Some(step.0.as_obj().clone()),
+        Ready::Step(task) | Ready::Wakeup(task) => task.as_obj().clone(),
+        Ready::StepWith(step) => step.0.as_obj().clone(),
         Ready::Call(handle) => {
             // The handle lets go of its callback when it has run: its description is needed afterwards.
             kept = handle
@@ -117,11 +118,16 @@ pub(super) fn dispatch_timed(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps,
                 .repr()
                 .ok()
                 .map(|text| (text.to_string(), handle.callback()));
-            Some(handle.as_obj().clone())
+            handle.as_obj().clone()
         }
-        Ready::Readable(stream) | Ready::Writable(stream) => Some(stream.as_obj().clone()),
-        Ready::Observed(_) | Ready::Expire(_) | Ready::Event(_) | Ready::Job(_) => None,
+        Ready::Readable(stream) | Ready::Writable(stream) => stream.as_obj().clone(),
+        Ready::Event(event) => event.source.owner(py).unwrap_or_else(|| slf.as_obj().clone()),
+        Ready::Job(job) => job.owner.clone(),
+        Ready::Observed(future) => future.clone(),
+        Ready::Expire(alarm) => alarm.as_obj().clone(),
     };
+    // Asked before: a connection that is lost has none afterwards.
+    let protocol = protocol_of(py, &subject);
     if let Ready::Call(handle) = &item {
         slf.current_handle.set(Some(handle.as_obj().clone()));
     }
@@ -133,13 +139,14 @@ pub(super) fn dispatch_timed(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps,
         Some(threshold) => threshold.bind(py).extract()?,
         None => f64::INFINITY,
     };
-    if seconds >= threshold
-        && let Some(subject) = subject
-    {
-        let text = match kept {
+    if seconds >= threshold {
+        let mut text = match kept {
             Some((text, callback)) => bound_task(py, callback.as_ref())?.unwrap_or(text),
             None => subject.bind(py).repr()?.to_string(),
         };
+        if let Some(protocol) = protocol {
+            text = format!("{text} for {}", protocol.bind(py).repr()?);
+        }
         let format = "Executing %s took %.3f seconds";
         asyncio(py)?
             .logger

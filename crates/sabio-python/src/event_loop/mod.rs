@@ -87,19 +87,31 @@ pub(crate) enum Ready {
     /// Another descriptor of ours is ready.
     Event(Box<SourceEvent>),
     /// See [`Ready::job`].
-    Job(Box<Job>),
+    Job(Box<OwnedJob>),
 }
 
 impl Ready {
     /// A step of something of ours, such as a transport that tells its protocol of the connection. Exceptions that
-    /// the closure returns leave the loop.
-    pub(crate) fn job(job: impl FnOnce(Python<'_>, &Ref<Loop>) -> PyResult<()> + 'static) -> Ready {
-        Ready::Job(Box::new(Box::new(job)))
+    /// the closure returns leave the loop. `owner` is what debug mode names if the step takes long.
+    pub(crate) fn job(
+        owner: Obj,
+        job: impl FnOnce(Python<'_>, &Ref<Loop>) -> PyResult<()> + 'static,
+    ) -> Ready {
+        Ready::Job(Box::new(OwnedJob {
+            owner,
+            job: Box::new(job),
+        }))
     }
 }
 
 /// See [`Ready::job`].
 pub(crate) type Job = Box<dyn FnOnce(Python<'_>, &Ref<Loop>) -> PyResult<()>>;
+
+/// A job, and whose it is.
+pub(crate) struct OwnedJob {
+    pub(crate) owner: Obj,
+    pub(crate) job: Job,
+}
 
 /// See [`Ready::Event`].
 pub(crate) struct SourceEvent {
@@ -196,6 +208,7 @@ impl Class for Loop {
             Ready::Observed(future) => visit.obj(future),
             Ready::Readable(stream) | Ready::Writable(stream) => visit.obj(stream.as_obj()),
             Ready::Event(event) => event.source.visit(visit),
+            // What the closure holds is not shown, so neither is the owner: it holds that one, too.
             Ready::Expire(_) | Ready::Job(_) => {}
         });
         self.corked.visit(visit);

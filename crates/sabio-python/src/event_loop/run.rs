@@ -169,7 +169,7 @@ fn dispatch_other(py: Python<'_>, slf: &Ref<Loop>, steps: &mut Steps, item: Read
         Ready::Readable(stream) => Source::Stream(stream).ready(py, slf, true, false),
         Ready::Writable(stream) => Source::Stream(stream).ready(py, slf, false, true),
         Ready::Event(event) => event.source.ready(py, slf, event.readable, event.writable),
-        Ready::Job(job) => job(py, slf),
+        Ready::Job(owned) => (owned.job)(py, slf),
     };
     match done {
         Ok(()) => Ok(()),

@@ -118,7 +118,7 @@ fn begin(
         .call_method1("set_protocol", (below.bind(py),))?;
     tls.set_lower(transport.bind(py));
     let given_up = Rc::new(Cell::new(false));
-    soon(event_loop, &given_up, {
+    soon(event_loop, &tls, &given_up, {
         let transport = transport.clone();
         move |py| {
             below
@@ -127,7 +127,7 @@ fn begin(
                 .map(drop)
         }
     });
-    soon(event_loop, &given_up, move |py| {
+    soon(event_loop, &tls, &given_up, move |py| {
         call_method(py, &transport, &names.resume_reading, &[])?;
         Ok(())
     });
@@ -137,11 +137,12 @@ fn begin(
 /// Runs `step` in the loop's next turn, unless it is given up before.
 fn soon(
     event_loop: &Ref<Loop>,
+    tls: &Ref<Tls>,
     given_up: &Rc<Cell<bool>>,
     step: impl FnOnce(Python<'_>) -> PyResult<()> + 'static,
 ) {
     let given_up = Rc::clone(given_up);
-    event_loop.push(Ready::job(move |py, event_loop| {
+    event_loop.push(Ready::job(tls.as_obj().clone(), move |py, event_loop| {
         if given_up.get() {
             return Ok(());
         }

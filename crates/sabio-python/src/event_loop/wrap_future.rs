@@ -40,7 +40,7 @@ impl FunctionDef for WorkDone {
             copy_outcome(py, work, future)?;
         } else {
             let (future, work) = (future.clone(), work.clone());
-            event_loop.push(Ready::job(move |py, event_loop| {
+            event_loop.push(Ready::job(future.as_obj().clone(), move |py, event_loop| {
                 copy_outcome(py, &work, &future).or_else(|error| {
                     let message = "Exception while taking over the outcome of work in an executor";
                     errors::exit_or_report(py, event_loop, error, message, &[("future", future.as_obj())])
@@ -103,7 +103,7 @@ pub(crate) fn cancel_work(event_loop: &Ref<Loop>, work: Obj) {
     if event_loop.is_closed() {
         return;
     }
-    event_loop.push(Ready::job(move |py, event_loop| {
+    event_loop.push(Ready::job(work.clone(), move |py, event_loop| {
         let cancelled = names(py).and_then(|names| Ok(call_method(py, &work, &names.cancel, &[])?));
         cancelled.map(drop).or_else(|error| {
             let message = "Exception while cancelling work in an executor";

@@ -69,7 +69,7 @@ pub(super) fn watch(slf: &Ref<ProcessTransport>, py: Python<'_>, event_loop: &Re
 /// The system takes the status of every child itself (SIGCHLD is ignored), or somebody was faster.
 fn gone_already(slf: &Ref<ProcessTransport>, event_loop: &Ref<Loop>) {
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, event_loop| {
+    event_loop.push(Ready::job(slf.as_obj().clone(), move |py, event_loop| {
         let returncode = known_or_lost(&transport, py)?;
         exited(&transport, py, event_loop, returncode)
     }));

@@ -68,6 +68,11 @@ impl PipeProtocol {
         self.pipe.get()
     }
 
+    /// The transport of the process, while it is connected with it.
+    pub(crate) fn process(&self) -> Option<Ref<ProcessTransport>> {
+        self.process.get()
+    }
+
     /// Sets the transport of the pipe.
     pub(super) fn set_pipe(&self, pipe: &Obj) {
         self.pipe.set(Some(pipe.clone()));

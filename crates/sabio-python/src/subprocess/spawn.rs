@@ -171,7 +171,7 @@ pub(crate) fn begin(slf: &Ref<ProcessTransport>, event_loop: &Ref<Loop>) -> Rece
 fn begin_soon(slf: &Ref<ProcessTransport>, event_loop: &Ref<Loop>, pipes: Vec<Pipe>) -> Receiver<()> {
     let (waiter, made) = oneshot::channel();
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, event_loop| {
+    event_loop.push(Ready::job(slf.as_obj().clone(), move |py, event_loop| {
         let mut result = transport.begin(py, event_loop);
         for pipe in &pipes {
             result = result.and(match pipe {

@@ -119,7 +119,7 @@ impl ProcessTransport {
     }
 
     /// What is told of the process; None once `connection_lost` was called.
-    pub(super) fn protocol(&self) -> Option<Obj> {
+    pub(crate) fn protocol(&self) -> Option<Obj> {
         self.protocol.get()
     }
 
@@ -225,7 +225,7 @@ impl Ref<ProcessTransport> {
             return;
         };
         let transport = self.clone();
-        event_loop.push(Ready::job(move |py, event_loop| {
+        event_loop.push(Ready::job(self.as_obj().clone(), move |py, event_loop| {
             let none = [Obj::none(py)];
             let told = transport.tell(py, event_loop, &names(py)?.connection_lost, &none);
             transport.event_loop.set(None);

@@ -68,7 +68,7 @@ fn lose<T: Transport>(slf: &Ref<T>, exception: Option<Obj>) -> PyResult<()> {
         return Err(PyRuntimeError::new_err("Event loop is closed"));
     }
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, event_loop| {
+    event_loop.push(Ready::job(slf.as_obj().clone(), move |py, event_loop| {
         connection_lost(&transport, py, event_loop, exception)
     }));
     Ok(())

@@ -43,7 +43,7 @@ use crate::event_loop::accept;
 use crate::event_loop::server::Server;
 use crate::event_loop::signals;
 use crate::ffi::{Obj, Ref, Visit};
-use crate::subprocess::{self, ProcessTransport};
+use crate::subprocess::{self, PipeProtocol, ProcessTransport};
 
 pub(crate) use address::{address_from_python, address_to_python, unix_address_from_python};
 pub(crate) use datagram::Datagram;
@@ -165,6 +165,35 @@ impl Source {
             Source::Process(process) => subprocess::ready(process, py, event_loop),
             Source::Signals => signals::ready(event_loop, py),
         }
+    }
+}
+
+/// The protocol of a user that what happens to `owner` is told to, if it is a transport of any kind.
+pub(crate) fn protocol_of(py: Python<'_>, owner: &Obj) -> Option<Obj> {
+    let owner = owner.bind(py);
+    if let Some(stream) = Ref::<Stream>::downcast(owner) {
+        let protocol = stream.shared().protocol.get()?;
+        return match tls::TlsProtocol::above(protocol.bind(py)) {
+            Some(above) => above.protocol.get(),
+            None => Some(protocol),
+        };
+    }
+    if let Some(above) = Ref::<Tls>::downcast(owner) {
+        return above.protocol.get();
+    }
+    if let Some(datagram) = Ref::<Datagram>::downcast(owner) {
+        return datagram.shared().protocol.get();
+    }
+    if let Some(process) = Ref::<ProcessTransport>::downcast(owner) {
+        return process.protocol();
+    }
+    let protocol = match Ref::<ReadPipe>::downcast(owner) {
+        Some(pipe) => pipe.shared().protocol.get()?,
+        None => Ref::<WritePipe>::downcast(owner)?.shared().protocol.get()?,
+    };
+    match Ref::<PipeProtocol>::downcast_exact(protocol.bind(py)) {
+        Some(pipe) => pipe.process()?.protocol(),
+        None => Some(protocol),
     }
 }
 

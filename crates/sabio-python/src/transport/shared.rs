@@ -182,7 +182,7 @@ pub(super) fn begin_soon<T: Transport>(
     waiter: Option<Sender<()>>,
 ) {
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, event_loop| {
+    event_loop.push(Ready::job(slf.as_obj().clone(), move |py, event_loop| {
         let shared = transport.shared();
         let args = [transport.as_obj().clone()];
         let told = call_in_context(py, &shared.context, &connection_made, &args)

@@ -188,7 +188,7 @@ impl Reading for Datagram {
             return;
         };
         let transport = slf.clone();
-        event_loop.push(Ready::job(move |py, event_loop| {
+        event_loop.push(Ready::job(slf.as_obj().clone(), move |py, event_loop| {
             receive::deliver_waiting(&transport, py, event_loop)
         }));
     }

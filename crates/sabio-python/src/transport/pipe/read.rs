@@ -309,7 +309,7 @@ fn at_eof(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>, protocol:
         logger.call_method1("info", ("%r was closed by peer", slf.bind(py)))?;
     }
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, event_loop| {
+    event_loop.push(Ready::job(slf.as_obj().clone(), move |py, event_loop| {
         let told = transport.notify(py, &protocol, &names(py)?.eof_received, &[]);
         told.map(drop)
             .or_else(|error| failed(&transport, py, event_loop, "eof_received", error))

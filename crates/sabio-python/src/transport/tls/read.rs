@@ -319,7 +319,9 @@ pub(crate) fn resume_reading(slf: &Ref<Tls>, _py: Python<'_>) -> PyResult<()> {
     };
     event_loop.check_closed()?;
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, _| go_on(&transport, py)));
+    event_loop.push(Ready::job(slf.as_obj().clone(), move |py, _| {
+        go_on(&transport, py)
+    }));
     Ok(())
 }
 
@@ -331,7 +333,7 @@ pub(super) fn hold(slf: &Ref<Tls>) {
     };
     slf.held.set(true);
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, _| {
+    event_loop.push(Ready::job(slf.as_obj().clone(), move |py, _| {
         transport.held.set(false);
         go_on(&transport, py)
     }));

@@ -107,7 +107,9 @@ pub(super) fn go_on(slf: &Ref<Tls>, py: Python<'_>) -> PyResult<()> {
         return Ok(());
     };
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, _| transport.lower.close(py)));
+    event_loop.push(Ready::job(slf.as_obj().clone(), move |py, _| {
+        transport.lower.close(py)
+    }));
     Ok(())
 }
 
@@ -194,7 +196,7 @@ fn tell_soon(
 ) -> PyResult<()> {
     let method = Obj::from(protocol.bind(py).getattr(names(py)?.connection_lost.text(py))?);
     let transport = slf.clone();
-    event_loop.push(Ready::job(move |py, event_loop| {
+    event_loop.push(Ready::job(method.clone(), move |py, event_loop| {
         let args = [reason.unwrap_or_else(|| Obj::none(py))];
         call_in_context(py, transport.context(), &method, &args)
             .map(|_| ())

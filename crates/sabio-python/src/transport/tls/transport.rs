@@ -63,7 +63,7 @@ pub(crate) enum Origin {
 /// The data of a TLS transport.
 pub(crate) struct Tls {
     pub(super) event_loop: Slot<Ref<Loop>>,
-    pub(super) protocol: ObjCell,
+    pub(in crate::transport) protocol: ObjCell,
     pub(super) delivery: Cell<Delivery>,
     /// What the protocol's callbacks run in.
     context: Obj,
