@@ -3,10 +3,11 @@
 import asyncio
 import contextvars
 import logging
+import socket
 
 import pytest
 
-from tests.support.versions import SINCE_3_12
+from tests.support.versions import SINCE_3_12, SINCE_3_13
 
 
 def run_once(loop):
@@ -89,6 +90,40 @@ def test_debug_mode_adds_where_the_callback_was_scheduled(loop):
     run_once(loop)
     names = [frame.name for frame in seen[0]["source_traceback"]]
     assert names[-1] == "test_debug_mode_adds_where_the_callback_was_scheduled"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("way", ["call_soon", "add_done_callback", "connection_made"])
+def test_arguments_of_a_failing_callback_are_told_in_debug_mode_only(loop, debug, way):
+    seen = []
+    loop.set_debug(debug)
+    loop.set_exception_handler(lambda _, context: seen.append(context["message"]))
+
+    def fail_with(argument):
+        raise ValueError
+
+    async def connect():
+        near, far = socket.socketpair()
+        kind = type("Failing", (asyncio.Protocol,), {"connection_made": staticmethod(fail_with)})
+        transport, _ = await loop.create_connection(kind, sock=near)
+        transport.abort()
+        far.close()
+        await asyncio.sleep(0)
+
+    if way == "connection_made":
+        loop.run_until_complete(connect())
+    elif way == "call_soon":
+        loop.call_soon(fail_with, 5)
+        run_once(loop)
+    else:
+        future = loop.create_future()
+        future.add_done_callback(fail_with)
+        future.set_result(5)
+        run_once(loop)
+    [message] = seen
+    # Before 3.13 they are always told.
+    told = debug or not SINCE_3_13
+    assert ("fail_with(" in message) and ("fail_with()" not in message) is told
 
 
 def test_default_handler_logs_message_exception_and_the_rest(loop, reports):

@@ -11,6 +11,25 @@ use crate::handle::Handle;
 use crate::interpreter::interpreter;
 use crate::names::names;
 
+/// A call of `callback` in asyncio's words. From 3.13 on they tell the arguments in debug mode only.
+fn callback_source(
+    py: Python<'_>,
+    event_loop: &Ref<Loop>,
+    callback: &Obj,
+    args: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let kwargs = PyDict::new(py);
+    if cfg!(Py_3_13) {
+        kwargs.set_item("debug", event_loop.debug())?;
+    }
+    let described = asyncio(py)?.format_helpers.bind(py).call_method(
+        "_format_callback_source",
+        (callback.bind(py), args),
+        Some(&kwargs),
+    )?;
+    Ok(described.str()?.to_string())
+}
+
 /// A callback raised: SystemExit and KeyboardInterrupt are given back, everything else goes to the exception handler.
 #[cold]
 pub(crate) fn callback_failed(
@@ -23,11 +42,9 @@ pub(crate) fn callback_failed(
     if base_kind(py, &error) == BaseKind::Exit {
         return Err(error);
     }
-    let text = match asyncio(py)?.format_helpers.bind(py).call_method1(
-        "_format_callback_source",
-        (callback.bind(py), handle.bind(py).getattr("_args")?),
-    ) {
-        Ok(text) => text.to_string(),
+    let args = handle.bind(py).getattr("_args")?;
+    let text = match callback_source(py, event_loop, callback, &args) {
+        Ok(text) => text,
         Err(_) => callback
             .bind(py)
             .repr()
@@ -53,12 +70,8 @@ pub(crate) fn call_failed(
     error: PyErr,
 ) -> PyResult<()> {
     let args = PyTuple::new(py, args.iter().map(|arg| arg.bind(py)))?;
-    let text = asyncio(py)?
-        .format_helpers
-        .bind(py)
-        .call_method1("_format_callback_source", (callback.bind(py), args))
-        .and_then(|text| text.str())
-        .map_or_else(|_| "<unprintable>".to_owned(), |text| text.to_string());
+    let text = callback_source(py, event_loop, callback, args.as_any())
+        .unwrap_or_else(|_| "<unprintable>".to_owned());
     exit_or_report(
         py,
         event_loop,
