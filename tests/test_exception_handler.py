@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from tests.support.versions import SINCE_3_12, SINCE_3_13
+from tests.support.waiting import until
 
 
 def run_once(loop):
@@ -123,7 +124,43 @@ def test_arguments_of_a_failing_callback_are_told_in_debug_mode_only(loop, debug
     [message] = seen
     # Before 3.13 they are always told.
     told = debug or not SINCE_3_13
-    assert ("fail_with(" in message) and ("fail_with()" not in message) is told
+    assert "fail_with(" in message
+    assert ("fail_with()" not in message) is told
+
+
+def test_debug_mode_tells_where_the_task_that_reports_was_made(loop, reports):
+    async def report():
+        loop.call_exception_handler({"message": "it happened"})
+
+    async def main():
+        await asyncio.create_task(report())
+
+    loop.set_debug(True)
+    loop.run_until_complete(main())
+    loop.set_debug(False)
+    loop.run_until_complete(main())
+    in_debug_mode, otherwise = reports.take_logged()
+    assert in_debug_mode.startswith(
+        "it happened\nhandle_traceback: Handle created at (most recent call last):\n"
+    )
+    assert "await asyncio.create_task(report())" in in_debug_mode
+    assert otherwise == "it happened"
+
+
+@pytest.mark.debug_mode
+async def test_debug_mode_names_lines_of_the_loop_for_a_protocol_in_asyncio_only(loop_name, reports):
+    def fail_with(argument):
+        raise ValueError
+
+    near, far = socket.socketpair()
+    kind = type("Failing", (asyncio.Protocol,), {"data_received": staticmethod(fail_with)})
+    transport, _ = await asyncio.get_running_loop().create_connection(kind, sock=near)
+    far.send(b"data")
+    await until(lambda: transport.is_closing())
+    far.close()
+    [message] = reports.take_logged()
+    assert message.startswith("Fatal error: protocol.data_received() call failed.")
+    assert ("handle_traceback" in message) is (loop_name == "asyncio")
 
 
 def test_default_handler_logs_message_exception_and_the_rest(loop, reports):

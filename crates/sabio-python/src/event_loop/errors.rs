@@ -10,6 +10,7 @@ use crate::ffi::{BaseKind, MethodTable, Obj, Ref, base_kind, call_method};
 use crate::handle::Handle;
 use crate::interpreter::interpreter;
 use crate::names::names;
+use crate::task;
 
 /// A call of `callback` in asyncio's words. From 3.13 on they tell the arguments in debug mode only.
 fn callback_source(
@@ -165,10 +166,17 @@ fn default_exception_handler(slf: &Ref<Loop>, context: &Bound<'_, PyAny>) -> PyR
         }
         _ => false.into_pyobject(py)?.to_owned().into_any(),
     };
+    // A step of a task has no handle: where the task was made is what there is to tell.
+    let task = || {
+        task::current(py)
+            .filter(|_| slf.debug())
+            .map(|task| task.into_obj())
+    };
+    let current = || slf.current_handle.get().or_else(task);
     if !context.contains("source_traceback")?
-        && let Some(handle) = slf.current_handle.get()
+        && let Some(current) = current()
     {
-        let traceback = handle.bind(py).getattr("_source_traceback")?;
+        let traceback = current.bind(py).getattr("_source_traceback")?;
         if traceback.is_truthy()? {
             context.set_item("handle_traceback", traceback)?;
         }
