@@ -313,6 +313,33 @@ async def test_descriptor_closed_behind_the_back_of_the_loop_does_no_harm():
         assert loop.remove_reader(number) is True
 
 
+@pytest.mark.asyncio_lacks("the callback of the new file is called for the old one")
+async def test_a_callback_is_not_called_for_a_closed_file_that_is_open_elsewhere():
+    loop = asyncio.get_running_loop()
+    left, right = socket.socketpair()
+    number = left.fileno()
+    loop.add_reader(left, print)
+    duplicate = left.dup()
+    left.close()
+    assert loop.remove_reader(number) is True
+    calls = []
+    with socket_pair() as pair:
+        [again] = [sock for sock in pair if sock.fileno() == number]
+        [peer] = [sock for sock in pair if sock is not again]
+        loop.add_reader(again, calls.append, "called")
+        try:
+            # The poller goes on reporting the closed file, of which nobody asked it to.
+            right.send(b"x")
+            await asyncio.sleep(0.01)
+            assert calls == []
+            peer.send(b"y")
+            await until(lambda: calls)
+        finally:
+            loop.remove_reader(again)
+            duplicate.close()
+            right.close()
+
+
 async def test_many_descriptors_at_once():
     loop = asyncio.get_running_loop()
     pairs = [socket.socketpair() for _ in range(100)]

@@ -151,8 +151,11 @@ fn removing_what_is_closed_or_unknown_is_no_error() {
     let file = File::open("/proc/self/exe").unwrap();
     let (near, _far) = UnixStream::pair().unwrap();
     for fd in [near.as_raw_fd(), file.as_raw_fd(), RawFd::MAX] {
-        poller.remove(fd).unwrap();
+        assert!(!poller.remove(fd).unwrap());
     }
+    poller.add(near.as_raw_fd(), TOKEN, Interest::READABLE).unwrap();
+    assert!(poller.remove(near.as_raw_fd()).unwrap());
+    assert!(!poller.remove(near.as_raw_fd()).unwrap());
 }
 
 #[test]

@@ -130,14 +130,13 @@ impl Descriptor {
     }
 
     /// Someone left; `before` was wanted until then. The reactor tells the kernel if that is less now, and finds
-    /// out in doing so, unless nothing is left to tell.
+    /// out in doing so.
     fn leave(&mut self, at: usize, waits: &mut [Wait], before: (bool, bool, bool)) {
         let after = self.wanted(at, waits);
-        if after == (false, false, false) {
-            self.known = false;
-            self.reused = false;
-        } else if self.reused && after != before {
+        if self.reused && after != before {
             self.throw_away(at, waits);
+        } else if after == (false, false, false) {
+            self.known = false;
         }
     }
 }

@@ -445,3 +445,47 @@ fn wakers_may_call_back_when_they_are_woken_replaced_and_dropped() {
     AGAIN.with(|slot| slot.borrow_mut().take());
     SHARED.with(|shared| shared.replace(None));
 }
+
+#[test]
+fn events_of_a_closed_file_that_is_open_elsewhere_are_nobody_elses() {
+    let reactor = new_reactor();
+    let (near, mut old_far) = UnixStream::pair().unwrap();
+    let fd = near.as_raw_fd();
+    reactor.add_reader(fd, "old").unwrap();
+    let elsewhere = near.try_clone().unwrap();
+    let (near, mut far) = reuse_number(near);
+    assert_eq!(near.as_raw_fd(), fd);
+    // The kernel knows nothing of this number and goes on reporting the old file.
+    assert_eq!(reactor.remove_reader(fd), Some("old"));
+    reactor.add_reader(fd, "new").unwrap();
+    old_far.write_all(b"old").unwrap();
+    assert_eq!(watch(&turn(&reactor, 10)), (None, None));
+    far.write_all(b"new").unwrap();
+    let fired = turn(&reactor, 1000);
+    let due = fired.iter().filter(|fired| **fired != Fired::Nothing);
+    assert_eq!(due.count(), 1);
+    assert_eq!(reactor.remove_reader(fd), Some("new"));
+    drop(elsewhere);
+}
+
+#[test]
+fn a_future_hears_nothing_of_a_closed_file_that_is_open_elsewhere() {
+    let reactor = new_reactor();
+    let (near, mut old_far) = UnixStream::pair().unwrap();
+    let fd = near.as_raw_fd();
+    reactor.add_reader(fd, "old").unwrap();
+    let elsewhere = near.try_clone().unwrap();
+    let (near, mut far) = reuse_number(near);
+    assert_eq!(near.as_raw_fd(), fd);
+    assert_eq!(reactor.remove_reader(fd), Some("old"));
+    let counter = Counter::new();
+    let mut waiting = reactor.readable(fd);
+    assert!(counter.poll(&mut waiting).is_pending());
+    old_far.write_all(b"old").unwrap();
+    turn(&reactor, 10);
+    assert!(counter.poll(&mut waiting).is_pending());
+    far.write_all(b"new").unwrap();
+    turn(&reactor, 1000);
+    assert!(is_ok(&counter.poll(&mut waiting)));
+    drop(elsewhere);
+}

@@ -84,7 +84,7 @@ impl<S: Clone, H: Clone> Reactor<S, H> {
             add_or_take_over(&self.poller, fd, token, interest)
         } else if table.token(fd).is_some() && !rests {
             // What is taken over must not go on reporting under its own token.
-            self.poller.remove(fd)
+            self.poller.remove(fd).map(drop)
         } else {
             Ok(())
         };

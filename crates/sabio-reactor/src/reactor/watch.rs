@@ -148,14 +148,18 @@ impl<H> Watch<H> {
     /// Tells the kernel what is wanted, if that is less or other than what it reports.
     ///
     /// # Errors
-    /// What the kernel says when the descriptor is closed or reused: the watch is stale.
+    /// What the kernel says when the descriptor is closed or reused: the watch is stale. So it is with nobody left
+    /// who waits: the kernel may go on reporting the closed file, under a token that must not become that of the
+    /// next file with this number.
     pub(super) fn reduce(&mut self, poller: &Poller, token: Token) -> io::Result<()> {
         let wanted = self.wanted();
         if wanted.is_none() {
             if !self.armed.is_none() {
                 self.armed = Interest::NONE;
                 self.known = false;
-                poller.remove(self.fd)?;
+                if !poller.remove(self.fd)? {
+                    return Err(io::Error::from_raw_os_error(libc::ENOENT));
+                }
             }
         } else if wanted != self.armed {
             poller.modify(self.fd, token, wanted)?;

@@ -76,19 +76,23 @@ impl Poller {
         })
     }
 
-    /// Stops watching `fd`. It is no error that it is closed or was never registered, nor to call this
-    /// after [`close`](Self::close) or in a forked child, where it changes nothing.
+    /// Stops watching `fd`, and says whether the kernel knew it. It is no error that it is closed or was never
+    /// registered, nor to call this after [`close`](Self::close) or in a forked child, where it changes nothing
+    /// and seems to have been known.
+    ///
+    /// What the kernel did not know under this number it may go on reporting under its token: the file that was
+    /// closed, if it is still open elsewhere.
     ///
     /// # Errors
     /// None that epoll_ctl(2) documents is left; what else the kernel may say is passed on.
-    pub fn remove(&self, fd: RawFd) -> io::Result<()> {
+    pub fn remove(&self, fd: RawFd) -> io::Result<bool> {
         if self.process.is_inherited() {
-            return Ok(());
+            return Ok(true);
         }
         match self.control(fd, |epoll, fd| epoll::delete(epoll, fd)) {
             // EPERM: the number belongs to a file by now that epoll does not take.
-            Err(error) if is_gone(&error) => Ok(()),
-            result => result,
+            Err(error) if is_gone(&error) => Ok(false),
+            result => result.map(|()| true),
         }
     }
 
