@@ -66,6 +66,7 @@ names! {
     cancel = "cancel",
     cancelled = "cancelled",
     close = "close",
+    connect = "connect",
     connection_lost = "connection_lost",
     connection_made = "connection_made",
     context = "context",

@@ -19,6 +19,10 @@ pub(crate) struct SocketModule {
     pub(crate) gaierror: Obj,
     /// `socket.socket` as it was at import.
     pub(crate) socket_class: Obj,
+    /// Whether that was the module's own.
+    socket_class_is_own: bool,
+    /// `connect()` of the interpreter's own class.
+    connect: Obj,
     /// `ssl.SSLSocket`, where there is an `ssl` module.
     pub(crate) ssl_socket: Option<Obj>,
     pub(crate) sock_stream: i32,
@@ -77,6 +81,8 @@ impl SocketModule {
             .is_some_and(|globals| globals.is(&dict));
         let getnameinfo = module.getattr("getnameinfo")?;
         let getnameinfo_is_own = getnameinfo.is(&native.getattr("getnameinfo")?);
+        let socket_class = module.getattr("socket")?;
+        let socket_class_is_own = socket_class.getattr("__module__")?.eq("socket")?;
         let number = |name: &str| -> PyResult<i32> { module.getattr(name)?.extract() };
         Ok(SocketModule {
             sock_stream: number("SOCK_STREAM")?,
@@ -87,7 +93,9 @@ impl SocketModule {
             getaddrinfo: is_own.then(|| getaddrinfo.into()),
             getnameinfo: getnameinfo_is_own.then(|| getnameinfo.into()),
             gaierror: module.getattr("gaierror")?.into(),
-            socket_class: module.getattr("socket")?.into(),
+            socket_class: socket_class.into(),
+            socket_class_is_own,
+            connect: native.getattr("socket")?.getattr("connect")?.into(),
             ssl_socket: match py.import("ssl") {
                 Ok(ssl) => Some(ssl.getattr("SSLSocket")?.into()),
                 Err(_) => None,
@@ -122,6 +130,18 @@ impl SocketModule {
     /// What stands in the place of `socket.getnameinfo`, if it is not the module's own.
     pub(crate) fn replaced_getnameinfo<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.replaced(py, &names(py)?.getnameinfo, self.getnameinfo.as_ref())
+    }
+
+    /// Whether a program has put a class in the place of `socket.socket`, or a function in that of its `connect()`: to
+    /// forbid connections in tests, or to lead them elsewhere.
+    pub(crate) fn is_connecting_replaced(&self, py: Python<'_>) -> PyResult<bool> {
+        let names = names(py)?;
+        let own = Some(&self.socket_class).filter(|_| self.socket_class_is_own);
+        if self.replaced(py, &names.socket, own)?.is_some() {
+            return Ok(true);
+        }
+        let connect = self.socket_class.bind(py).getattr(names.connect.text(py))?;
+        Ok(!self.connect.is(&connect))
     }
 
     /// The member of `socket.AddressFamily`, or the number where there is none.

@@ -98,7 +98,7 @@ async fn connect_one(
     local: Option<&[Info]>,
 ) -> Result<Connected, Vec<PyErr>> {
     let fail = |error: PyErr| vec![error];
-    if Python::attach(is_watched) {
+    if Python::attach(is_watched).map_err(fail)? {
         return connect_by_object(event_loop, info, local).await;
     }
     let fd = socket::socket(info.family, info.socktype, info.proto).map_err(|error| fail(os_error(error)))?;

@@ -1,8 +1,9 @@
 //! Connecting by a Python socket in the place of a bare descriptor: for who watches what sockets do.
 //!
-//! A hook for auditing events (PEP 578) may refuse a connection, and is told of the socket object. So where there is one,
-//! sockets are made, bound and connected by their own methods, as asyncio does it. The object owns the descriptor then,
-//! and is closed unless a transport gets it. Called by `attempt` and `unix`.
+//! A hook for auditing events (PEP 578) may refuse a connection, and is told of the socket object; and a program may have
+//! put a class of its own in the place of `socket.socket`, or replaced its `connect()`. Then sockets are made, bound and
+//! connected by their own methods, as asyncio does it. The object owns the descriptor, and is closed unless a transport
+//! gets it. Called by `attempt` and `unix`.
 
 use std::os::fd::RawFd;
 
@@ -14,12 +15,13 @@ use super::establish::CloseUnlessKept;
 use super::sock_connect::{connect_error, start_connect};
 use crate::ffi::{Obj, Ref, is_audited};
 use crate::os_error::os_error;
+use crate::socket_module::socket_module;
 use crate::transport::Owner;
 
 /// Whether somebody watches what sockets do.
 #[inline]
-pub(super) fn is_watched(py: Python<'_>) -> bool {
-    is_audited(py)
+pub(super) fn is_watched(py: Python<'_>) -> PyResult<bool> {
+    Ok(is_audited(py) || socket_module(py)?.is_connecting_replaced(py)?)
 }
 
 /// A connected socket, and what closes it if it is a Python object and no transport is made of it.

@@ -136,8 +136,8 @@ fn check_unix_socket(sock: &Bound<'_, PyAny>) -> PyResult<()> {
 /// OSError of socket(2) and connect(2), `EAGAIN` among them: the server's queue is full, and nothing would tell when
 /// it no longer is.
 async fn connect(event_loop: &Ref<Loop>, request: &Connection) -> PyResult<Connected> {
-    let address = Python::attach(|py| request.address(py))?;
-    if let Some(path) = request.path.as_ref().filter(|_| Python::attach(is_watched)) {
+    let (address, watched) = Python::attach(|py| PyResult::Ok((request.address(py)?, is_watched(py)?)))?;
+    if let Some(path) = request.path.as_ref().filter(|_| watched) {
         return connect_by_object(event_loop, path).await;
     }
     let fd = socket::socket(UNIX, STREAM, 0).map_err(os_error)?;
