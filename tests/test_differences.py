@@ -7,10 +7,13 @@ page has to change with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +24,7 @@ import pytest
 
 from tests.support.net import tcp_pair
 from tests.support.versions import SINCE_3_12
+from tests.support.waiting import turns
 
 AnyLoop = Any
 
@@ -204,3 +208,92 @@ def test_a_wrong_encoding_is_a_syntax_error_in_other_words(tmp_path: Path, under
     assert done.returncode == 1
     assert "SyntaxError: " in done.stderr
     assert ("in file" in done.stderr) != under_sabio
+
+
+async def use_a_lock(objects: Any) -> None:
+    async with objects.Lock():
+        pass
+
+
+async def use_a_queue(objects: Any) -> None:
+    queue = objects.Queue()
+    await queue.put(1)
+    await queue.get()
+
+
+async def read_a_line(objects: Any) -> None:
+    near, far = socket.socketpair()
+    with far:
+        reader, writer = await objects.open_unix_connection(sock=near)
+        far.send(b"line\n")
+        assert [await reader.readline()] == [b"line\n"]
+        writer.close()
+        await writer.wait_closed()
+
+
+async def sleep(objects: Any) -> None:
+    await objects.sleep(0.001)
+
+
+async def time_out(objects: Any) -> None:
+    with pytest.raises(TimeoutError):
+        async with objects.timeout(0.001):
+            await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize(
+    ("owner", "names", "use"),
+    [
+        ("Lock", ["acquire", "release"], use_a_lock),
+        ("Queue", ["put_nowait", "get_nowait", "_put", "_get"], use_a_queue),
+        ("StreamReader", ["feed_data", "readuntil"], read_a_line),
+        ("StreamReaderProtocol", ["data_received"], read_a_line),
+        ("loop", ["call_later", "call_at"], sleep),
+        ("loop", ["call_later", "call_at"], time_out),
+    ],
+)
+async def test_methods_that_are_patched_in_a_class_are_not_called_from_inside(
+    sabio: ModuleType, owner: str, names: list[str], use: Callable[[Any], Any]
+) -> None:
+    called: dict[str, list[str]] = {}
+
+    async def calls(objects: Any, loop: AnyLoop) -> list[str]:
+        called: list[str] = []
+        with contextlib.ExitStack() as stack:
+            patched = type(loop) if owner == "loop" else getattr(objects, owner)
+            for name in names:
+                original = getattr(patched, name)
+
+                def recording(*args: Any, original: Any = original, name: str = name, **kwargs: Any) -> Any:
+                    called.append(name)
+                    return original(*args, **kwargs)
+
+                stack.enter_context(mock.patch.object(patched, name, recording))
+            await use(objects)
+        return called
+
+    # What each does on its own loop.
+    loop = asyncio.get_running_loop()
+    called["sabio"] = await calls(sabio, loop)
+
+    def on_asyncio() -> list[str]:
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            return runner.run(calls(asyncio, runner.get_loop()))
+
+    called["asyncio"] = await asyncio.to_thread(on_asyncio)
+    assert called["sabio"] == []
+    assert called["asyncio"]
+
+
+async def test_the_clock_is_that_of_the_system_also_where_monotonic_is_replaced(loop_name: str) -> None:
+    loop = asyncio.get_running_loop()
+    now = time.monotonic()
+    with mock.patch("time.monotonic", return_value=now) as monotonic:
+        sleeping = asyncio.create_task(asyncio.sleep(60))
+        await asyncio.sleep(0)
+        monotonic.return_value = now + 3600
+        is_ahead = loop.time() - now > 1800
+        await turns(5)
+        slept = sleeping.done()
+    sleeping.cancel()
+    assert (is_ahead, slept) == ((True, True) if loop_name == "asyncio" else (False, False))

@@ -313,6 +313,70 @@ async def test_descriptor_closed_behind_the_back_of_the_loop_does_no_harm():
         assert loop.remove_reader(number) is True
 
 
+@pytest.fixture
+def reused():
+    """A number that was watched when its file was closed, a socket that has it now, and the peer of that."""
+    closed, peer_of_closed = socket.socketpair()
+
+    def reuse():
+        loop = asyncio.get_running_loop()
+        loop.add_reader(closed, print)
+        loop.add_writer(closed, print)
+        number = closed.fileno()
+        closed.close()
+        peer_of_closed.close()
+        pair = socket.socketpair()
+        made.extend(pair)
+        [again] = [sock for sock in pair if sock.fileno() == number]
+        [peer] = [sock for sock in pair if sock is not again]
+        again.setblocking(False)
+        return number, again, peer
+
+    made = []
+    yield reuse
+    for sock in made:
+        sock.close()
+
+
+@pytest.mark.asyncio_lacks("the registration of the closed file is in the way")
+async def test_a_reused_number_can_be_watched(reused):
+    loop = asyncio.get_running_loop()
+    number, again, peer = reused()
+    got = loop.create_future()
+    loop.add_reader(number, lambda: got.done() or got.set_result(again.recv(10)))
+    peer.send(b"x")
+    try:
+        assert await asyncio.wait_for(got, 0.1) == b"x"
+        # The writer of the closed file is gone.
+        assert loop.remove_writer(number) is False
+    finally:
+        loop.remove_reader(number)
+
+
+@pytest.mark.asyncio_lacks("the registration of the closed file is in the way", run=False)
+async def test_a_reused_number_can_have_a_transport(reused):
+    _, again, peer = reused()
+    reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(sock=again), 0.1)
+    peer.send(b"line\n")
+    assert await asyncio.wait_for(reader.readline(), 0.1) == b"line\n"
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.asyncio_lacks("OSError: the descriptor is closed")
+async def test_both_callbacks_of_a_closed_descriptor_can_be_removed():
+    loop = asyncio.get_running_loop()
+    left, right = socket.socketpair()
+    number = left.fileno()
+    loop.add_reader(left, print)
+    loop.add_writer(left, print)
+    left.close()
+    right.close()
+    assert loop.remove_reader(number) is True
+    # There is nothing of the closed file any more.
+    assert loop.remove_writer(number) is False
+
+
 @pytest.mark.asyncio_lacks("the callback of the new file is called for the old one")
 async def test_a_callback_is_not_called_for_a_closed_file_that_is_open_elsewhere():
     loop = asyncio.get_running_loop()
