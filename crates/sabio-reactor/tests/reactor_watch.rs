@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use sabio_reactor::{Events, Fired, Reactor, Readiness};
-use support::{Counter, errno, new_reactor, reuse_number, turn};
+use support::{Counter, TestReactor, errno, new_reactor, reuse_number, turn};
 
 type Watched = (Option<&'static str>, Option<&'static str>);
 
@@ -446,46 +446,57 @@ fn wakers_may_call_back_when_they_are_woken_replaced_and_dropped() {
     SHARED.with(|shared| shared.replace(None));
 }
 
-#[test]
-fn events_of_a_closed_file_that_is_open_elsewhere_are_nobody_elses() {
-    let reactor = new_reactor();
-    let (near, mut old_far) = UnixStream::pair().unwrap();
+/// A number whose first file had a reader, was closed and is still open elsewhere, and has another file now.
+struct Reused {
+    near: UnixStream,
+    far: UnixStream,
+    old_far: UnixStream,
+    _elsewhere: UnixStream,
+}
+
+fn reused_by_another_file(reactor: &TestReactor) -> Reused {
+    let (near, old_far) = UnixStream::pair().unwrap();
     let fd = near.as_raw_fd();
     reactor.add_reader(fd, "old").unwrap();
     let elsewhere = near.try_clone().unwrap();
-    let (near, mut far) = reuse_number(near);
+    let (near, far) = reuse_number(near);
     assert_eq!(near.as_raw_fd(), fd);
     // The kernel knows nothing of this number and goes on reporting the old file.
     assert_eq!(reactor.remove_reader(fd), Some("old"));
+    Reused {
+        near,
+        far,
+        old_far,
+        _elsewhere: elsewhere,
+    }
+}
+
+#[test]
+fn events_of_a_closed_file_that_is_open_elsewhere_are_nobody_elses() {
+    let reactor = new_reactor();
+    let mut number = reused_by_another_file(&reactor);
+    let fd = number.near.as_raw_fd();
     reactor.add_reader(fd, "new").unwrap();
-    old_far.write_all(b"old").unwrap();
+    number.old_far.write_all(b"old").unwrap();
     assert_eq!(watch(&turn(&reactor, 10)), (None, None));
-    far.write_all(b"new").unwrap();
+    number.far.write_all(b"new").unwrap();
     let fired = turn(&reactor, 1000);
     let due = fired.iter().filter(|fired| **fired != Fired::Nothing);
     assert_eq!(due.count(), 1);
     assert_eq!(reactor.remove_reader(fd), Some("new"));
-    drop(elsewhere);
 }
 
 #[test]
 fn a_future_hears_nothing_of_a_closed_file_that_is_open_elsewhere() {
     let reactor = new_reactor();
-    let (near, mut old_far) = UnixStream::pair().unwrap();
-    let fd = near.as_raw_fd();
-    reactor.add_reader(fd, "old").unwrap();
-    let elsewhere = near.try_clone().unwrap();
-    let (near, mut far) = reuse_number(near);
-    assert_eq!(near.as_raw_fd(), fd);
-    assert_eq!(reactor.remove_reader(fd), Some("old"));
+    let mut number = reused_by_another_file(&reactor);
     let counter = Counter::new();
-    let mut waiting = reactor.readable(fd);
+    let mut waiting = reactor.readable(number.near.as_raw_fd());
     assert!(counter.poll(&mut waiting).is_pending());
-    old_far.write_all(b"old").unwrap();
+    number.old_far.write_all(b"old").unwrap();
     turn(&reactor, 10);
     assert!(counter.poll(&mut waiting).is_pending());
-    far.write_all(b"new").unwrap();
+    number.far.write_all(b"new").unwrap();
     turn(&reactor, 1000);
     assert!(is_ok(&counter.poll(&mut waiting)));
-    drop(elsewhere);
 }
