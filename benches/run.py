@@ -1,6 +1,6 @@
 """Runs every benchmark and leaves tables, raw data and a picture: `python benches/run.py [--quick]`.
 
-A full run takes about 40 minutes and writes `benchmarks.json`, `benchmarks.svg` and the figures of
+A full run takes more than an hour and writes `benchmarks.json`, `benchmarks.svg` and the figures of
 `benchmarks.md` into `docs/`, and a summary into the README. A quick one takes a few minutes, shows whether everything
 works rather than how fast it is, and writes into `target/benchmarks/`. Loops that are not installed are left out with
 a warning.
