@@ -2,7 +2,8 @@
 //!
 //! Only calls that a user made have a handle; steps of tasks have none. A handle lets go of callback, arguments, context
 //! and loop as soon as it can never run again (it ran, it was cancelled, or its loop was closed), so that who keeps it
-//! then is not kept by it, although the collector does not look into it. Their `__class__` is asyncio's own, so `isinstance` holds.
+//! then is not kept by it, although the collector does not look into it. Their `__class__` is asyncio's own, so
+//! `isinstance` holds.
 
 use std::cell::Cell;
 

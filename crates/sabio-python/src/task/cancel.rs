@@ -46,13 +46,14 @@ pub(super) fn cancel(slf: &Ref<Task>, args: Args<'_, '_>) -> PyResult<bool> {
 /// `cancel(msg)` of a task of one of our loops.
 ///
 /// A task that waits for a task has that one cancelled, and so on: such a chain may be longer than the stack is deep, so
-/// it is gone along, and back for as long as what is waited for does not take the cancellation.
+/// it is gone along. What its end does not take, the last one before that does, and so all that wait for it are answered.
 pub(crate) fn request_cancel(slf: &Ref<Task>, py: Python<'_>, message: Option<Obj>) -> PyResult<bool> {
-    let mut waiting = Vec::new();
+    let mut last = None;
+    let mut length = 0_usize;
     let mut task = slf.clone();
     // Tasks may wait for each other in a circle: one task is remembered, a later one each time the way has doubled.
     let mut remembered = slf.clone();
-    let mut taken = loop {
+    let taken = loop {
         if task.core.state() != State::Pending {
             break false;
         }
@@ -67,7 +68,7 @@ pub(crate) fn request_cancel(slf: &Ref<Task>, py: Python<'_>, message: Option<Ob
         };
         let next = Ref::<Task>::downcast_exact(future.bind(py)).filter(|next| next.core.is_native());
         let Some(next) = next.cloned() else {
-            waiting.push(task);
+            last = Some(task);
             break cancel_future(py, &future, message.as_ref())?;
         };
         if next.as_obj().is(remembered.bind(py)) {
@@ -75,16 +76,16 @@ pub(crate) fn request_cancel(slf: &Ref<Task>, py: Python<'_>, message: Option<Ob
                 "cannot cancel tasks that wait for each other in a circle",
             ));
         }
-        waiting.push(task);
-        if waiting.len().is_power_of_two() {
+        length += 1;
+        if length.is_power_of_two() {
             remembered = next.clone();
         }
-        task = next;
+        last = Some(std::mem::replace(&mut task, next));
     };
     // The future wakes the task, which then sees the cancellation; one that was done already does not.
-    while !taken && let Some(task) = waiting.pop() {
-        task.be_cancelled(&task, message.clone());
-        taken = true;
+    if let Some(task) = last.filter(|_| !taken) {
+        task.be_cancelled(&task, message);
+        return Ok(true);
     }
     Ok(taken)
 }
