@@ -16,6 +16,7 @@ use sabio_sync::Catch;
 
 use crate::asyncio::asyncio;
 use crate::ffi::{Obj, ObjCell, Sent, Visit, is_cancelled_error, is_coroutine_exact, send};
+use crate::held::{Held, Shelf, Shown};
 use crate::names::names;
 
 /// The coroutine's side and the future's side of one exchange. Clones share it.
@@ -37,6 +38,8 @@ struct Exchange {
     /// What the future uses while it waits: see [`Awaiter::keep`].
     owner: ObjCell,
     argument: ObjCell,
+    /// What it holds beside them: see [`Awaiter::hold`].
+    shelf: Shelf,
 }
 
 impl Awaiter {
@@ -72,6 +75,16 @@ impl Awaiter {
         .await
     }
 
+    /// Holds a value for the future, which has it by what is returned, where the garbage collector sees it. Nobody else
+    /// may hold that.
+    pub(crate) fn hold<T: Shown + 'static>(&self, value: T) -> Held<T> {
+        Held::new(self, value)
+    }
+
+    pub(crate) fn shelf(&self) -> &Shelf {
+        &self.0.shelf
+    }
+
     /// Keeps objects for the future, where the garbage collector sees them.
     pub(crate) fn keep(&self, owner: Option<Obj>, argument: Option<Obj>) {
         self.0.owner.set(owner);
@@ -93,6 +106,7 @@ impl Awaiter {
         for slot in [&self.0.delegate, &self.0.yielded, &self.0.owner, &self.0.argument] {
             visit.slot(slot);
         }
+        self.0.shelf.visit(visit);
     }
 
     /// Lets go of what it owns.
@@ -165,8 +179,9 @@ impl Awaiter {
     }
 }
 
+/// RuntimeError: what the future holds is gone.
 #[cold]
-fn cleared() -> PyErr {
+pub(crate) fn cleared() -> PyErr {
     PyRuntimeError::new_err("the coroutine was collected while it waited")
 }
 

@@ -24,6 +24,7 @@ use sabio_sync::Place;
 use crate::awaiter::Awaiter;
 use crate::begun::{Begin, BoxFuture, Wait, boxed};
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, Obj, ObjCell, Outcome, Raised, Ref, Sent, Visit};
+use crate::held::Held;
 use crate::native_coroutine::{NativeCoroutine, define, repr, reused, warn_never_awaited};
 use crate::parked::park_marker;
 
@@ -218,6 +219,20 @@ where
     F: StdFuture<Output = PyResult<Obj>> + 'static,
 {
     create_awaiting(py, name, Some(owner), make)
+}
+
+/// As [`create_with`], for a method of an object, which the future holds where the collector sees it.
+pub(crate) fn create_with_held<T, F>(
+    py: Python<'_>,
+    name: &'static str,
+    owner: &Ref<T>,
+    make: impl FnOnce(Held<Ref<T>>, Awaiter) -> F,
+) -> PyResult<Obj>
+where
+    T: Class,
+    F: StdFuture<Output = PyResult<Obj>> + 'static,
+{
+    create_with(py, name, |awaiter| make(awaiter.hold(owner.clone()), awaiter))
 }
 
 fn create_awaiting<F>(

@@ -128,7 +128,6 @@ mod _sabio {
         crate::subprocess::init(module)?;
         crate::event_loop::init(module)?;
         crate::alarm::init(module.py())?;
-        crate::held::init(module.py())?;
         crate::stream::init(module)?;
         crate::sleep::init(module)?;
         crate::locks::init(module)?;

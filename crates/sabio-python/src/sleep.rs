@@ -13,7 +13,6 @@ use crate::asyncio::asyncio;
 use crate::coroutine;
 use crate::event_loop::{Loop, LoopReactor};
 use crate::ffi::{Args, Global, IntoObj, Obj, Ref, Signature, add_fast_function};
-use crate::held::hold;
 use crate::{pause, task};
 
 /// What a sleep waits for.
@@ -115,10 +114,13 @@ fn sleep(args: Args<'_, '_>) -> PyResult<Obj> {
         }
         Some(result) => {
             let delay = Obj::from(delay);
-            let (owner, objects) = hold(py, [Obj::from(result)])?;
-            coroutine::create_for(py, "sleep", owner, async move {
-                sleep_for(delay).await?;
-                objects.take(0)
+            let result = Obj::from(result);
+            coroutine::create_with(py, "sleep", |awaiter| {
+                let result = awaiter.hold(result);
+                async move {
+                    sleep_for(delay).await?;
+                    Ok(Obj::clone(&result))
+                }
             })
         }
     }

@@ -1,6 +1,9 @@
 //! Who waits behind a waker that a primitive of ours holds: a task of ours, or somebody else's (see `foreign`).
 
+use std::cell::Cell;
 use std::task::Waker;
+
+use sabio_sync::oneshot::Sender;
 
 use crate::coroutine::Several;
 use crate::ffi::{Obj, Visit, waker_target};
@@ -41,4 +44,13 @@ pub(crate) fn is_doomed(waker: &Waker) -> bool {
 #[inline(never)]
 fn is_doomed_elsewhere(waker: &Waker) -> bool {
     waker_target::<ForeignWaiter, _>(waker, |waiter| waiter.is_cancelled()).unwrap_or(false)
+}
+
+/// Shows the waker of who waits for what the sender in the cell will send.
+pub(crate) fn visit_sender(sender: &Cell<Option<Sender<()>>>, visit: &mut Visit<'_>) {
+    let taken = sender.take();
+    if let Some(sender) = &taken {
+        sender.visit(&mut |waker| visit_waker(visit, waker));
+    }
+    sender.set(taken);
 }

@@ -71,6 +71,18 @@ impl<T> Sender<T> {
     }
 }
 
+impl<T> Sender<T> {
+    /// Shows the waker of who waits for the value, if somebody does, to a garbage collector's traversal. `visit` must
+    /// neither use the channel nor wake, clone or drop a waker.
+    pub fn visit(&self, visit: &mut dyn FnMut(&Waker)) {
+        if let Some(shared) = &self.shared
+            && let State::Waiting(waker) = &*lock(shared)
+        {
+            visit(waker);
+        }
+    }
+}
+
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {

@@ -51,6 +51,25 @@ fn a_dropped_sender_closes_the_channel() {
 }
 
 #[test]
+fn the_collector_sees_who_waits() {
+    let (sender, mut receiver) = oneshot::channel::<()>();
+    let (old, new) = (Counter::new(), Counter::new());
+    // It would only look; waking tells who it is.
+    let wake_all_seen = || {
+        let mut seen = Vec::new();
+        sender.visit(&mut |waker| seen.push(waker.clone()));
+        seen.into_iter().for_each(Waker::wake);
+        (old.woken(), new.woken())
+    };
+    assert_eq!(wake_all_seen(), (0, 0));
+    assert!(poll_once(&mut receiver, &old).is_pending());
+    assert!(poll_once(&mut receiver, &new).is_pending());
+    assert_eq!(wake_all_seen(), (0, 1));
+    drop(receiver);
+    assert_eq!(wake_all_seen(), (0, 1));
+}
+
+#[test]
 fn a_sender_learns_that_nobody_waits_any_more() {
     let (sender, receiver) = oneshot::channel();
     assert!(!sender.is_closed());

@@ -7,12 +7,11 @@ use pyo3::types::{PyDict, PyTuple};
 use super::chain::chain;
 use super::ensure::{ensure, is_coroutine};
 use crate::asyncio::asyncio;
-use crate::coroutine::create_with_for;
+use crate::coroutine::create_with;
 use crate::ffi::{
     Args, BaseKind, BoundFunction, FunctionDef, FunctionDefinition, Obj, Signature, add_function, base_kind,
     context_copy_current,
 };
-use crate::held::hold;
 use crate::running_loop::running_loop;
 
 /// `to_thread(func, /, *args, **kwargs)`: nothing is done before it is awaited.
@@ -28,10 +27,15 @@ fn to_thread(args: Args<'_, '_>) -> PyResult<Obj> {
     for (name, value) in args.keywords() {
         keywords.set_item(name, value)?;
     }
-    let (owner, call) = hold(py, [Obj::from(&positional), Obj::from(&keywords)])?;
-    create_with_for(py, "to_thread", owner, |awaiter| async move {
-        let submitted = Python::attach(|py| submit(py, &call.take(0)?, &call.take(1)?))?;
-        awaiter.wait(submitted).await
+    let call = (Obj::from(&positional), Obj::from(&keywords));
+    create_with(py, "to_thread", |awaiter| {
+        let call = awaiter.hold(call);
+        async move {
+            let submitted = Python::attach(|py| submit(py, &call.0, &call.1))?;
+            // The work has them from here on.
+            drop(call);
+            awaiter.wait(submitted).await
+        }
     })
 }
 

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::{Loop, errors};
-use crate::coroutine::create_with;
+use crate::coroutine::create_with_held;
 use crate::ffi::{BoundFunction, FunctionDef, FunctionDefinition, MethodTable, Obj, Ref};
 use crate::interpreter::interpreter;
 
@@ -96,28 +96,38 @@ pub(super) fn restore_hooks(py: Python<'_>, before: Obj) -> PyResult<()> {
 }
 
 fn shutdown_asyncgens(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<Obj> {
-    let slf = slf.clone();
-    create_with(py, "Loop.shutdown_asyncgens", move |awaiter| async move {
-        slf.asyncgens_shutdown.set(true);
-        let Some((generators, closing)) = Python::attach(|py| close_all(py, &slf))? else {
-            return Ok(Python::attach(Obj::none));
-        };
-        let results = awaiter.wait(closing).await?;
-        Python::attach(|py| {
-            for (result, generator) in results.bind(py).try_iter()?.zip(generators.bind(py).try_iter()?) {
-                let (result, generator) = (result?, generator?);
-                if result.is_instance_of::<PyBaseException>() {
-                    let message = format!(
-                        "an error occurred during closing of asynchronous generator {}",
-                        generator.repr()?
-                    );
-                    let error = PyErr::from_value(result);
-                    errors::report_error(py, &slf, &message, &error, &[("asyncgen", &Obj::from(generator))])?;
+    create_with_held(
+        py,
+        "Loop.shutdown_asyncgens",
+        slf,
+        move |slf, awaiter| async move {
+            slf.asyncgens_shutdown.set(true);
+            let Some((generators, closing)) = Python::attach(|py| close_all(py, &slf))? else {
+                return Ok(Python::attach(Obj::none));
+            };
+            let results = awaiter.wait(closing).await?;
+            Python::attach(|py| {
+                for (result, generator) in results.bind(py).try_iter()?.zip(generators.bind(py).try_iter()?) {
+                    let (result, generator) = (result?, generator?);
+                    if result.is_instance_of::<PyBaseException>() {
+                        let message = format!(
+                            "an error occurred during closing of asynchronous generator {}",
+                            generator.repr()?
+                        );
+                        let error = PyErr::from_value(result);
+                        errors::report_error(
+                            py,
+                            &slf,
+                            &message,
+                            &error,
+                            &[("asyncgen", &Obj::from(generator))],
+                        )?;
+                    }
                 }
-            }
-            Ok(Obj::none(py))
-        })
-    })
+                Ok(Obj::none(py))
+            })
+        },
+    )
 }
 
 /// The generators that are alive, and an awaitable that closes them all.

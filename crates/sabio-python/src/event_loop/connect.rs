@@ -12,8 +12,9 @@ use super::resolve::{Hints, Place, STREAM, interleave, resolve};
 use super::stream_arguments::{TlsArguments, check_ssl_socket, check_stream_socket, given};
 use super::{Loop, attempt};
 use crate::awaiter::Awaiter;
-use crate::coroutine::create_with;
-use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
+use crate::coroutine::create_with_held;
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, Visit};
+use crate::held::Shown;
 use crate::transport::tls::Options;
 
 /// The arguments of `create_connection`.
@@ -29,6 +30,14 @@ struct Request {
     happy_eyeballs_delay: Option<Obj>,
     interleave: Option<Obj>,
     all_errors: bool,
+}
+
+impl Shown for Request {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.protocol_factory.show(visit);
+        self.sock.show(visit);
+        self.tls.show(visit);
+    }
 }
 
 fn parse(args: Args<'_, '_>) -> PyResult<Request> {
@@ -192,32 +201,34 @@ async fn connect(event_loop: &Ref<Loop>, awaiter: &Awaiter, request: &Request) -
 
 fn create_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = parse(args)?;
-    let event_loop = slf.clone();
-    create_with(args.py(), "Loop.create_connection", |awaiter| async move {
-        Python::attach(|py| request.check(py))?;
-        event_loop.check_closed()?;
-        let (owner, mut closing) = match &request.sock {
-            Some(sock) => {
-                let owner = Python::attach(|py| take_socket(py, &event_loop, sock))?;
-                (owner, CloseUnlessKept(None))
-            }
-            None => connect(&event_loop, &awaiter, &request).await?,
-        };
-        let tls = Python::attach(|py| request.tls(py))?;
-        closing.0 = None;
-        let (transport, protocol) =
-            make_connection(&event_loop, &awaiter, owner, &request.protocol_factory, tls).await?;
-        Python::attach(|py| {
-            if event_loop.debug() {
-                let none = Obj::none(py);
-                let sock = socket_of(py, &transport)?;
-                let host = request.host.as_ref().unwrap_or(&none);
-                let port = request.port.as_ref().unwrap_or(&none);
-                let args = [&sock, host, port, &transport, &protocol];
-                log_debug(py, &event_loop, "%r connected to %s:%r: (%r, %r)", &args)?;
-            }
-            pair(py, &transport, &protocol)
-        })
+    create_with_held(args.py(), "Loop.create_connection", slf, |event_loop, awaiter| {
+        let request = awaiter.hold(request);
+        async move {
+            Python::attach(|py| request.check(py))?;
+            event_loop.check_closed()?;
+            let (owner, mut closing) = match &request.sock {
+                Some(sock) => {
+                    let owner = Python::attach(|py| take_socket(py, &event_loop, sock))?;
+                    (owner, CloseUnlessKept(None))
+                }
+                None => connect(&event_loop, &awaiter, &request).await?,
+            };
+            let tls = Python::attach(|py| request.tls(py))?;
+            closing.0 = None;
+            let (transport, protocol) =
+                make_connection(&event_loop, &awaiter, owner, &request.protocol_factory, tls).await?;
+            Python::attach(|py| {
+                if event_loop.debug() {
+                    let none = Obj::none(py);
+                    let sock = socket_of(py, &transport)?;
+                    let host = request.host.as_ref().unwrap_or(&none);
+                    let port = request.port.as_ref().unwrap_or(&none);
+                    let args = [&sock, host, port, &transport, &protocol];
+                    log_debug(py, &event_loop, "%r connected to %s:%r: (%r, %r)", &args)?;
+                }
+                pair(py, &transport, &protocol)
+            })
+        }
     })
 }
 
@@ -243,25 +254,29 @@ fn connect_accepted_socket(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj>
         handshake_timeout: given(handshake),
         shutdown_timeout: given(shutdown),
     };
-    let event_loop = slf.clone();
-    create_with(py, "Loop.connect_accepted_socket", |awaiter| async move {
-        let (owner, tls) = Python::attach(|py| {
-            check_stream_socket(sock.bind(py))?;
-            tls.check_timeouts(tls.is_wanted(py)?)?;
-            check_ssl_socket(sock.bind(py))?;
-            let tls = tls.options(py, true, None)?;
-            PyResult::Ok((take_socket(py, &event_loop, &sock)?, tls))
-        })?;
-        let (transport, protocol) = make_connection(&event_loop, &awaiter, owner, &factory, tls).await?;
-        Python::attach(|py| {
-            if event_loop.debug() {
-                let sock = socket_of(py, &transport)?;
-                let args = [&sock, &transport, &protocol];
-                log_debug(py, &event_loop, "%r handled: (%r, %r)", &args)?;
-            }
-            pair(py, &transport, &protocol)
-        })
-    })
+    create_with_held(
+        py,
+        "Loop.connect_accepted_socket",
+        slf,
+        |event_loop, awaiter| async move {
+            let (owner, tls) = Python::attach(|py| {
+                check_stream_socket(sock.bind(py))?;
+                tls.check_timeouts(tls.is_wanted(py)?)?;
+                check_ssl_socket(sock.bind(py))?;
+                let tls = tls.options(py, true, None)?;
+                PyResult::Ok((take_socket(py, &event_loop, &sock)?, tls))
+            })?;
+            let (transport, protocol) = make_connection(&event_loop, &awaiter, owner, &factory, tls).await?;
+            Python::attach(|py| {
+                if event_loop.debug() {
+                    let sock = socket_of(py, &transport)?;
+                    let args = [&sock, &transport, &protocol];
+                    log_debug(py, &event_loop, "%r handled: (%r, %r)", &args)?;
+                }
+                pair(py, &transport, &protocol)
+            })
+        },
+    )
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

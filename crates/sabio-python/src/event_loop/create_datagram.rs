@@ -11,8 +11,9 @@ use super::resolve::{self, DATAGRAM, Hints, Info, Place, STREAM, UNSPECIFIED};
 use super::socket_file::remove_stale;
 use super::stream_arguments::given;
 use crate::awaiter::Awaiter;
-use crate::coroutine::create_with;
-use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
+use crate::coroutine::create_with_held;
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, Visit};
+use crate::held::Shown;
 use crate::transport::datagram;
 
 /// `AF_UNIX` of Linux.
@@ -27,6 +28,13 @@ struct Request {
     reuse_port: Option<Obj>,
     allow_broadcast: Option<Obj>,
     sock: Option<Obj>,
+}
+
+impl Shown for Request {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.protocol_factory.show(visit);
+        self.sock.show(visit);
+    }
 }
 
 /// Where a socket is bound and what it is connected to.
@@ -310,29 +318,37 @@ async fn connect(
 
 fn create_datagram_endpoint(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Request::parse(args)?;
-    let event_loop = slf.clone();
-    create_with(args.py(), "Loop.create_datagram_endpoint", |awaiter| async move {
-        event_loop.check_closed()?;
-        let (socket, remote) = match &request.sock {
-            Some(sock) => {
-                Python::attach(|py| request.check_socket(py, sock))?;
-                (sock.clone(), None)
+    create_with_held(
+        args.py(),
+        "Loop.create_datagram_endpoint",
+        slf,
+        |event_loop, awaiter| {
+            let request = awaiter.hold(request);
+            async move {
+                event_loop.check_closed()?;
+                let (socket, remote) = match &request.sock {
+                    Some(sock) => {
+                        Python::attach(|py| request.check_socket(py, sock))?;
+                        (sock.clone(), None)
+                    }
+                    None => connect(&event_loop, &awaiter, &request).await?,
+                };
+                let owner = Python::attach(|py| take_socket(py, &event_loop, &socket))?;
+                let open = |py: Python<'_>, parts: crate::transport::Parts<'_>| {
+                    datagram::open(py, parts, remote, request.sock.is_none())
+                };
+                let (transport, protocol) =
+                    make(&event_loop, &awaiter, owner, &request.protocol_factory, open).await?;
+                Python::attach(|py| {
+                    if event_loop.debug() {
+                        let (local, remote) = (request.local_addr.as_ref(), request.remote_addr.as_ref());
+                        log_datagrams(py, local, remote, transport.as_obj(), &protocol)?;
+                    }
+                    pair(py, transport.as_obj(), &protocol)
+                })
             }
-            None => connect(&event_loop, &awaiter, &request).await?,
-        };
-        let owner = Python::attach(|py| take_socket(py, &event_loop, &socket))?;
-        let open = |py: Python<'_>, parts: crate::transport::Parts<'_>| {
-            datagram::open(py, parts, remote, request.sock.is_none())
-        };
-        let (transport, protocol) = make(&event_loop, owner, &request.protocol_factory, open).await?;
-        Python::attach(|py| {
-            if event_loop.debug() {
-                let (local, remote) = (request.local_addr.as_ref(), request.remote_addr.as_ref());
-                log_datagrams(py, local, remote, transport.as_obj(), &protocol)?;
-            }
-            pair(py, transport.as_obj(), &protocol)
-        })
-    })
+        },
+    )
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

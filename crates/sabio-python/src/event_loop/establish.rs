@@ -10,18 +10,37 @@ use sabio_sync::oneshot;
 
 use super::Loop;
 use crate::asyncio::asyncio;
-use crate::awaiter::Awaiter;
-use crate::ffi::{Obj, Ref, call_method, context_copy_current};
+use crate::awaiter::{Awaiter, cleared};
+use crate::ffi::{Obj, Ref, Slot, Visit, call_method, context_copy_current};
+use crate::held::Shown;
 use crate::names::names;
 use crate::transport::tls::{self, Options, Origin, Tls};
 use crate::transport::{self, Owner, Parts, Transport, check_unused, close};
 
 /// Closes a transport whose maker did not come to hand it out.
-struct Unclaimed<T: Transport>(Option<Ref<T>>);
+struct Unclaimed<T: Transport>(Slot<Ref<T>>);
+
+impl<T: Transport> Unclaimed<T> {
+    /// What was made is taken by who has asked for it.
+    fn claim(&self) -> PyResult<Ref<T>> {
+        self.0.take().ok_or_else(cleared)
+    }
+}
+
+impl<T: Transport> Shown for Unclaimed<T> {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.0.show(visit);
+    }
+}
 
 impl<T: Transport> Drop for Unclaimed<T> {
     fn drop(&mut self) {
-        if let Some(transport) = self.0.take() {
+        // With a closed loop there is nothing left to tell: the transport is as good as collected.
+        if let Some(transport) = self
+            .0
+            .take()
+            .filter(|transport| transport.shared().has_open_loop())
+        {
             Python::attach(|py| {
                 if let Err(error) = close::close(&transport, py) {
                     error.write_unraisable(py, Some(transport.bind(py)));
@@ -62,6 +81,7 @@ pub(super) fn take_socket(py: Python<'_>, event_loop: &Ref<Loop>, sock: &Obj) ->
 /// every kind of transport is made of.
 pub(super) async fn make<T: Transport>(
     event_loop: &Ref<Loop>,
+    awaiter: &Awaiter,
     owner: Owner,
     protocol_factory: &Obj,
     open: impl FnOnce(Python<'_>, Parts<'_>) -> PyResult<Ref<T>>,
@@ -86,16 +106,21 @@ pub(super) async fn make<T: Transport>(
         };
         PyResult::Ok((open(py, parts)?, protocol))
     })?;
-    until_made(&transport, made).await;
-    Ok((transport, protocol))
+    let protocol = awaiter.hold(protocol);
+    let transport = until_made(awaiter, transport, made).await?;
+    Ok((transport, protocol.clone()))
 }
 
-/// Waits until `connection_made` was called. Whoever is cancelled meanwhile closes the transport.
-pub(super) async fn until_made<T: Transport>(transport: &Ref<T>, made: oneshot::Receiver<()>) {
-    let mut unclaimed = Unclaimed(Some(transport.clone()));
+/// Waits until `connection_made` was called, and gives the transport back. Whoever is cancelled meanwhile closes it.
+pub(super) async fn until_made<T: Transport>(
+    awaiter: &Awaiter,
+    transport: Ref<T>,
+    made: oneshot::Receiver<()>,
+) -> PyResult<Ref<T>> {
+    let unclaimed = awaiter.hold(Unclaimed(Slot::new(Some(transport))));
     // The sender can only be dropped unused by a loop that is closed, whose tasks are not stepped any more.
     let _ = made.await;
-    unclaimed.0 = None;
+    unclaimed.claim()
 }
 
 /// As [`make`], for streams: `(transport, protocol)`, with TLS if `tls` says how.
@@ -108,7 +133,8 @@ pub(super) async fn make_connection(
 ) -> PyResult<(Obj, Obj)> {
     match tls {
         None => {
-            let (transport, protocol) = make(event_loop, owner, protocol_factory, transport::open).await?;
+            let (transport, protocol) =
+                make(event_loop, awaiter, owner, protocol_factory, transport::open).await?;
             Ok((transport.into_obj(), protocol))
         }
         Some(options) => make_tls(event_loop, awaiter, owner, protocol_factory, options).await,
@@ -142,10 +168,9 @@ async fn make_tls(
         tls.set_lower(transport::open(py, parts)?.bind(py));
         PyResult::Ok((tls, protocol, waiter))
     })?;
-    let mut unclaimed = Unsecured(Some(transport.clone()));
-    awaiter.wait(waiter).await?;
-    unclaimed.0 = None;
-    Ok((transport.into_obj(), protocol))
+    let protocol = awaiter.hold(protocol);
+    let transport = until_secure(awaiter, transport, waiter).await?;
+    Ok((transport.into_obj(), protocol.clone()))
 }
 
 /// The protocol, a TLS transport for it, and the future of its handshake.
@@ -163,12 +188,25 @@ fn prepare_tls(
     Ok((protocol, tls, waiter))
 }
 
+/// Waits for the end of the handshake, and gives the transport back. Whoever is cancelled meanwhile ends the connection.
+pub(super) async fn until_secure(awaiter: &Awaiter, transport: Ref<Tls>, waiter: Obj) -> PyResult<Ref<Tls>> {
+    let unsecured = awaiter.hold(Unsecured(Slot::new(Some(transport))));
+    awaiter.wait(waiter).await?;
+    unsecured.0.take().ok_or_else(cleared)
+}
+
 /// Ends a connection whose handshake nobody waits for any more.
-pub(super) struct Unsecured(pub(super) Option<Ref<Tls>>);
+struct Unsecured(Slot<Ref<Tls>>);
+
+impl Shown for Unsecured {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.0.show(visit);
+    }
+}
 
 impl Drop for Unsecured {
     fn drop(&mut self) {
-        if let Some(transport) = self.0.take() {
+        if let Some(transport) = self.0.take().filter(|transport| transport.has_open_loop()) {
             Python::attach(|py| {
                 if let Err(error) = tls::give_up(&transport, py) {
                     error.write_unraisable(py, Some(transport.bind(py)));

@@ -11,8 +11,9 @@ use sabio_sync::{Either, oneshot, race};
 
 use super::wrap_future::wrap_future;
 use super::{Loop, debug};
-use crate::coroutine::create;
+use crate::coroutine::create_with_held;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
+use crate::held::Held;
 use crate::names::names;
 
 fn run_in_executor(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
@@ -91,7 +92,7 @@ fn start_shutdown(py: Python<'_>, executor: &Obj) -> PyResult<(Obj, oneshot::Rec
     Ok((thread.into(), receiver))
 }
 
-async fn shutdown_default_executor(slf: Ref<Loop>, timeout: Option<Obj>) -> PyResult<Obj> {
+async fn shutdown_default_executor(slf: Held<Ref<Loop>>, timeout: Option<Obj>) -> PyResult<Obj> {
     slf.executor_shutdown.set(true);
     let Some(executor) = slf.default_executor.get() else {
         return Ok(Python::attach(Obj::none));
@@ -171,7 +172,7 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
                     positional: 1,
                 })?;
                 let timeout = timeout.filter(|timeout| !timeout.is_none()).map(Obj::from);
-                create(args.py(), "Loop.shutdown_default_executor", shutdown_default_executor(slf.clone(), timeout))
+                create_with_held(args.py(), "Loop.shutdown_default_executor", slf, |slf, _| shutdown_default_executor(slf, timeout))
             },
         )
         .attribute(

@@ -47,7 +47,7 @@ use std::thread::ThreadId;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use sabio_reactor::{Events, ForkMark, Reactor, RemoteWakers, Resolver};
+use sabio_reactor::{Events, ForkMark, Reactor, Readiness, RemoteWakers, Resolver};
 
 pub(crate) use self::class::init;
 pub(crate) use self::clock::time;
@@ -122,6 +122,9 @@ pub(crate) struct SourceEvent {
 
 /// The reactor of a loop: our sources, and the handles of users.
 pub(crate) type LoopReactor = Reactor<Source, Ref<Handle>>;
+
+/// The future of a descriptor that becomes ready.
+pub(crate) type LoopReadiness = Readiness<Source, Ref<Handle>>;
 
 /// What becomes of the step that the initialiser of `_asyncio.Task` schedules: ours is taken natively instead.
 #[derive(Default)]

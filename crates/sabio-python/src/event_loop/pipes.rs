@@ -6,19 +6,23 @@ use sabio_sync::oneshot;
 
 use super::Loop;
 use super::establish::{log_debug, pair, until_made};
-use crate::coroutine::create;
+use crate::awaiter::Awaiter;
+use crate::coroutine::create_with_held;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, context_copy_current};
+use crate::held::Held;
 use crate::transport::Transport;
 use crate::transport::pipe::{self, PipeParts, ReadPipe, WritePipe};
 
 /// Makes protocol and transport and waits until `connection_made` was called; `open` makes the transport.
 async fn connect<T: Transport>(
-    event_loop: Ref<Loop>,
-    protocol_factory: Obj,
-    file: Obj,
+    event_loop: Held<Ref<Loop>>,
+    awaiter: Awaiter,
+    (protocol_factory, file): (Obj, Obj),
     open: fn(&PipeParts<'_, '_>) -> PyResult<Ref<T>>,
     message: &'static str,
 ) -> PyResult<Obj> {
+    let given = awaiter.hold((protocol_factory, file));
+    let (protocol_factory, file) = &*given;
     let (waiter, made) = oneshot::channel();
     let (transport, protocol) = Python::attach(|py| {
         let protocol = Obj::from(protocol_factory.bind(py).call0()?);
@@ -31,7 +35,8 @@ async fn connect<T: Transport>(
         pipe::start(&transport, py, &event_loop, Some(waiter))?;
         PyResult::Ok((transport, protocol))
     })?;
-    until_made(&transport, made).await;
+    let protocol = awaiter.hold(protocol);
+    let transport = until_made(&awaiter, transport, made).await?;
     Python::attach(|py| {
         if event_loop.debug() {
             let number = Obj::from(file.bind(py).call_method0("fileno")?);
@@ -53,17 +58,19 @@ fn parse(function: &'static str, args: Args<'_, '_>) -> PyResult<(Obj, Obj)> {
 }
 
 fn connect_read_pipe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
-    let (factory, file) = parse("connect_read_pipe", args)?;
+    let given = parse("connect_read_pipe", args)?;
     let message = "Read pipe %r connected: (%r, %r)";
-    let connecting = connect(slf.clone(), factory, file, ReadPipe::open, message);
-    create(args.py(), "Loop.connect_read_pipe", connecting)
+    create_with_held(args.py(), "Loop.connect_read_pipe", slf, |slf, awaiter| {
+        connect(slf, awaiter, given, ReadPipe::open, message)
+    })
 }
 
 fn connect_write_pipe(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
-    let (factory, file) = parse("connect_write_pipe", args)?;
+    let given = parse("connect_write_pipe", args)?;
     let message = "Write pipe %r connected: (%r, %r)";
-    let connecting = connect(slf.clone(), factory, file, WritePipe::open, message);
-    create(args.py(), "Loop.connect_write_pipe", connecting)
+    create_with_held(args.py(), "Loop.connect_write_pipe", slf, |slf, awaiter| {
+        connect(slf, awaiter, given, WritePipe::open, message)
+    })
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

@@ -16,8 +16,9 @@ use sabio_sync::oneshot;
 
 use super::{Loop, time};
 use crate::asyncio::asyncio;
-use crate::coroutine::{create, create_with};
+use crate::coroutine::create_with_held;
 use crate::ffi::{Args, IntoObj, MethodTable, Obj, Ref, Signature, audit, raising};
+use crate::held::Held;
 use crate::names::names;
 use crate::os_error::from_errno;
 use crate::socket_module::{SocketModule, socket_module};
@@ -281,10 +282,9 @@ fn in_executor(
     function: &Bound<'_, PyAny>,
     args: &[&Obj],
 ) -> PyResult<Obj> {
-    let slf = slf.clone();
     let mut call = vec![Obj::none(py), Obj::from(function)];
     call.extend(args.iter().map(|arg| (*arg).clone()));
-    create_with(py, name, move |awaiter| async move {
+    create_with_held(py, name, slf, move |slf, awaiter| async move {
         let submitted = Python::attach(|py| {
             let args = PyTuple::new(py, call.iter().map(|arg| arg.bind(py)))?;
             let submitted = slf.bind(py).call_method1("run_in_executor", args)?;
@@ -309,11 +309,17 @@ fn getaddrinfo(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         ];
         return in_executor(py, slf, NAME, &replacement, &args);
     }
-    let slf = slf.clone();
     if slf.debug() {
-        return create(py, NAME, async move { look_up_logged(&slf, &request).await });
+        return create_with_held(py, NAME, slf, |slf, _| async move {
+            look_up_logged(&slf, &request).await
+        });
     }
-    create(py, NAME, async move { look_up(&slf, &request).await })
+    create_with_held(
+        py,
+        NAME,
+        slf,
+        |slf, _| async move { look_up(&slf, &request).await },
+    )
 }
 
 /// The numeric address that `getnameinfo` was asked about: host, port, flow information, scope and the tuple's length.
@@ -390,7 +396,7 @@ impl Sockaddr {
     }
 }
 
-async fn look_up_name(slf: Ref<Loop>, sockaddr: Obj, flags: Obj) -> PyResult<Obj> {
+async fn look_up_name(slf: Held<Ref<Loop>>, sockaddr: Obj, flags: Obj) -> PyResult<Obj> {
     let (sockaddr, query, flags) = Python::attach(|py| {
         slf.check_closed()?;
         let flags: i32 = flags.bind(py).extract()?;
@@ -431,7 +437,7 @@ fn getnameinfo(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     if let Some(replacement) = socket_module(py)?.replaced_getnameinfo(py)? {
         return in_executor(py, slf, NAME, &replacement, &[&sockaddr, &flags]);
     }
-    create(py, NAME, look_up_name(slf.clone(), sockaddr, flags))
+    create_with_held(py, NAME, slf, |slf, _| look_up_name(slf, sockaddr, flags))
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

@@ -12,8 +12,9 @@ use super::server::{Server, stop_serving};
 use super::stream_arguments::{TlsArguments, check_ssl_socket, check_stream_socket, given};
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
-use crate::coroutine::create_with;
-use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
+use crate::coroutine::create_with_held;
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, Visit};
+use crate::held::Shown;
 
 /// `AI_PASSIVE` of Linux.
 const PASSIVE: i32 = 1;
@@ -34,6 +35,14 @@ struct Request {
     reuse_port: bool,
     keep_alive: bool,
     start_serving: bool,
+}
+
+impl Shown for Request {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.protocol_factory.show(visit);
+        self.sock.show(visit);
+        self.tls.show(visit);
+    }
 }
 
 fn parse(args: Args<'_, '_>) -> PyResult<Request> {
@@ -275,27 +284,29 @@ fn add_socket(
 
 fn create_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = parse(args)?;
-    let event_loop = slf.clone();
-    create_with(args.py(), "Loop.create_server", |awaiter| async move {
-        Python::attach(|py| request.check(py))?;
-        event_loop.check_closed()?;
-        let infos = match &request.sock {
-            Some(_) => Vec::new(),
-            None => addresses(&event_loop, &awaiter, &request).await?,
-        };
-        let make = |py: Python<'_>| {
-            let sockets = match &request.sock {
-                Some(sock) => PyList::new(py, [sock.bind(py)])?,
-                None => bound_sockets(py, &event_loop, &request, &infos)?,
+    create_with_held(args.py(), "Loop.create_server", slf, |event_loop, awaiter| {
+        let request = awaiter.hold(request);
+        async move {
+            Python::attach(|py| request.check(py))?;
+            event_loop.check_closed()?;
+            let infos = match &request.sock {
+                Some(_) => Vec::new(),
+                None => addresses(&event_loop, &awaiter, &request).await?,
             };
-            for socket in sockets.iter() {
-                socket.call_method1("setblocking", (false,))?;
-            }
-            let factory = request.protocol_factory.clone();
-            let tls = request.tls.options(py, true, None)?;
-            Server::open(py, &event_loop, sockets, factory, request.backlog, tls)
-        };
-        serve(&event_loop, request.start_serving, make).await
+            let make = |py: Python<'_>| {
+                let sockets = match &request.sock {
+                    Some(sock) => PyList::new(py, [sock.bind(py)])?,
+                    None => bound_sockets(py, &event_loop, &request, &infos)?,
+                };
+                for socket in sockets.iter() {
+                    socket.call_method1("setblocking", (false,))?;
+                }
+                let factory = request.protocol_factory.clone();
+                let tls = request.tls.options(py, true, None)?;
+                Server::open(py, &event_loop, sockets, factory, request.backlog, tls)
+            };
+            serve(&event_loop, request.start_serving, make).await
+        }
     })
 }
 

@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
-use std::rc::Rc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -16,12 +15,11 @@ use sabio_sync::yield_now;
 use super::Loop;
 use super::socket_file::SocketFile;
 use crate::asyncio::asyncio;
-use crate::coroutine::{create, create_for, create_with_for};
+use crate::coroutine::create_with_held;
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, Global, MethodTable, Obj, ObjCell, Ref, Visit, call_method,
     context_copy_current, public_class,
 };
-use crate::held::{Objects, hold};
 use crate::names::names;
 use crate::os_error::os_error;
 use crate::transport::tls::Options;
@@ -340,29 +338,9 @@ pub(super) fn stop_serving(event_loop: &Ref<Loop>, socket: &Bound<'_, PyAny>) ->
     Ok(())
 }
 
-/// The server of a coroutine, which the coroutine owns: its future has it only while it does not wait, so that the
-/// collector finds a server that nobody but its own waiters knows.
-struct Own(Rc<Objects<1>>);
-
-impl Own {
-    /// What the coroutine of a method owns, and the server for its future.
-    fn of(slf: &Ref<Server>, py: Python<'_>) -> PyResult<(Obj, Own)> {
-        let (owner, objects) = hold(py, [slf.as_obj().clone()])?;
-        Ok((owner, Own(objects)))
-    }
-
-    /// RuntimeError if the collector has cleared it.
-    fn get(&self, py: Python<'_>) -> PyResult<Ref<Server>> {
-        let object = self.0.get(0)?;
-        let server = Ref::<Server>::downcast(object.bind(py)).cloned();
-        server.ok_or_else(|| PyRuntimeError::new_err("this coroutine has no server"))
-    }
-}
-
 fn start_serving(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
-    let (owner, server) = Own::of(slf, py)?;
-    create_for(py, "Server.start_serving", owner, async move {
-        Python::attach(|py| Server::start(&server.get(py)?, py))?;
+    create_with_held(py, "Server.start_serving", slf, |server, _| async move {
+        Python::attach(|py| Server::start(&server, py))?;
         // As in asyncio: connections that are waiting already are accepted in the turn that follows.
         yield_now().await;
         Ok(Python::attach(Obj::none))
@@ -370,10 +348,8 @@ fn start_serving(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn serve_forever(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
-    let (owner, server) = Own::of(slf, py)?;
-    create_with_for(py, "Server.serve_forever", owner, move |awaiter| async move {
+    create_with_held(py, "Server.serve_forever", slf, |server, awaiter| async move {
         let future = Python::attach(|py| {
-            let server = server.get(py)?;
             if !server.serving_forever.is_none() {
                 let text = server.bind(py).repr()?;
                 return Err(PyRuntimeError::new_err(format!(
@@ -386,7 +362,7 @@ fn serve_forever(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
             Ok(future)
         })?;
         let ended = awaiter.wait(future).await;
-        Python::attach(|py| server.get(py).map(|server| server.serving_forever.set(None)))?;
+        server.serving_forever.set(None);
         let Err(error) = ended else {
             return Ok(Python::attach(Obj::none));
         };
@@ -394,7 +370,6 @@ fn serve_forever(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
             if !crate::ffi::is_cancelled_error(py, &error, &asyncio(py)?.cancelled_error) {
                 return Ok(None);
             }
-            let server = server.get(py)?;
             Server::close(&server, py)?;
             // Before 3.14 the connections live on, and are waited for.
             if cfg!(Py_3_14) {
@@ -411,9 +386,8 @@ fn serve_forever(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn wait_closed(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
-    let (owner, server) = Own::of(slf, py)?;
-    create_with_for(py, "Server.wait_closed", owner, move |awaiter| async move {
-        if let Some(end) = Python::attach(|py| server.get(py)?.end(py))? {
+    create_with_held(py, "Server.wait_closed", slf, |server, awaiter| async move {
+        if let Some(end) = Python::attach(|py| server.end(py))? {
             awaiter.wait(end).await?;
         }
         Ok(Python::attach(Obj::none))
@@ -421,15 +395,14 @@ fn wait_closed(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
 }
 
 fn aenter(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
-    let server = slf.clone();
-    create(py, "Server.__aenter__", async move { Ok(server.into_obj()) })
+    create_with_held(py, "Server.__aenter__", slf, |server, _| async move {
+        Ok(server.as_obj().clone())
+    })
 }
 
 fn aexit(slf: &Ref<Server>, py: Python<'_>) -> PyResult<Obj> {
-    let (owner, server) = Own::of(slf, py)?;
-    create_with_for(py, "Server.__aexit__", owner, move |awaiter| async move {
+    create_with_held(py, "Server.__aexit__", slf, |server, awaiter| async move {
         let end = Python::attach(|py| {
-            let server = server.get(py)?;
             Server::close(&server, py)?;
             server.end(py)
         })?;

@@ -10,13 +10,17 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use sabio_reactor::socket::{self, Address};
 use sabio_reactor::sys;
 
-use super::Loop;
-use crate::coroutine::create;
-use crate::ffi::{Args, IntoObj, MethodTable, Obj, ReadBuffer, Ref, Signature, WriteBuffer};
+use super::{Loop, LoopReadiness};
+use crate::awaiter::{Awaiter, cleared};
+use crate::begun::{Begin, Begun};
+use crate::coroutine::create_method;
+use crate::ffi::{
+    Args, IntoObj, MethodTable, Obj, ObjCell, Outcome, ReadBuffer, Ref, Signature, WriteBuffer,
+};
 use crate::ffi::{bytes_from_slice, call_method, recv_into_new_bytes};
 use crate::names::names;
 use crate::os_error::{from_errno, os_error};
@@ -109,28 +113,43 @@ pub(super) enum Until {
 /// Waits for the socket whose number is `fd`. EBADF if it was closed, or has another number, when the wait is over;
 /// RuntimeError if a transport owns the descriptor.
 pub(super) async fn wait(slf: &Ref<Loop>, sock: &Obj, fd: RawFd, until: Until) -> PyResult<()> {
-    Python::attach(|py| {
-        slf.check_awaited_here()?;
-        match slf.reactor().owner_of(fd) {
-            // It is refused by its number, as in asyncio.
-            Some(_) => check_unused(slf, fd.into_pyobject(py)?.as_any(), fd),
-            None => Ok(()),
-        }
-    })?;
-    let reactor = slf.reactor();
-    slf.expect_events();
-    match until {
-        Until::Readable => reactor.readable(fd).await,
-        Until::Writable => reactor.writable(fd).await,
+    readiness(slf, fd, until)?.await.map_err(os_error)?;
+    Python::attach(|py| check_number(py, sock, fd))
+}
+
+/// As [`wait`], with the loop and the socket that the coroutine keeps: see [`Awaiter::keep`].
+async fn wait_kept(awaiter: &Awaiter, fd: RawFd, until: Until) -> PyResult<()> {
+    let ready = readiness(&kept_loop(awaiter)?, fd, until)?;
+    ready.await.map_err(os_error)?;
+    let sock = awaiter.argument()?;
+    Python::attach(|py| check_number(py, &sock, fd))
+}
+
+fn kept_loop(awaiter: &Awaiter) -> PyResult<Ref<Loop>> {
+    let owner = awaiter.owner()?;
+    Python::attach(|py| Ref::<Loop>::downcast(owner.bind(py)).cloned()).ok_or_else(cleared)
+}
+
+/// A future that ends when the descriptor is ready; it holds no Python object.
+fn readiness(slf: &Ref<Loop>, fd: RawFd, until: Until) -> PyResult<LoopReadiness> {
+    slf.check_awaited_here()?;
+    if slf.reactor().owner_of(fd).is_some() {
+        // It is refused by its number, as in asyncio.
+        Python::attach(|py| check_unused(slf, fd.into_pyobject(py)?.as_any(), fd))?;
     }
-    .map_err(os_error)?;
-    Python::attach(|py| {
-        if number(py, sock)? == fd {
-            Ok(())
-        } else {
-            Err(from_errno(BAD_DESCRIPTOR))
-        }
+    slf.expect_events();
+    Ok(match until {
+        Until::Readable => slf.reactor().readable(fd),
+        Until::Writable => slf.reactor().writable(fd),
     })
+}
+
+fn check_number(py: Python<'_>, sock: &Obj, fd: RawFd) -> PyResult<()> {
+    if number(py, sock)? == fd {
+        Ok(())
+    } else {
+        Err(from_errno(BAD_DESCRIPTOR))
+    }
 }
 
 /// Receives up to `size` bytes into a new `bytes` object.
@@ -153,30 +172,56 @@ fn size_of(size: &Bound<'_, PyAny>) -> PyResult<usize> {
     usize::try_from(size).map_err(|_| PyValueError::new_err("negative buffersize in recv"))
 }
 
-fn sock_recv(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
-    let (sock, size) = two_args(args, "sock_recv", "n")?;
-    let slf = slf.clone();
-    create(args.py(), "Loop.sock_recv", async move {
-        let (fd, size, received) = Python::attach(|py| {
-            check(py, &slf, &sock)?;
-            let fd = number_for(py, &sock, "recv")?;
-            let size = size_of(size.bind(py))?;
-            let received = match size {
-                0 => Some(bytes_from_slice(py, b"")?),
-                _ => try_recv(py, fd, size)?,
-            };
-            PyResult::Ok((fd, size, received))
-        })?;
-        if let Some(received) = received {
-            return Ok(received);
-        }
-        loop {
-            wait(&slf, &sock, fd, Until::Readable).await?;
-            if let Some(received) = Python::attach(|py| try_recv(py, fd, size))? {
-                return Ok(received);
+/// The loop, the socket and the other argument of a method.
+fn operands<'a>(py: Python<'a>, slf: &'a Obj, given: &ObjCell) -> PyResult<(&'a Ref<Loop>, Obj, Obj)> {
+    let (Some(event_loop), Some(given)) = (Ref::<Loop>::downcast(slf.bind(py)), given.take()) else {
+        return Err(cleared());
+    };
+    let given = given.bind(py).cast::<PyTuple>()?;
+    Ok((event_loop, given.get_item(0)?.into(), given.get_item(1)?.into()))
+}
+
+/// A coroutine of a method with two arguments that is tried at once.
+fn attempt_first(
+    slf: &Ref<Loop>,
+    args: Args<'_, '_>,
+    name: &'static str,
+    (sock, second): (Obj, Obj),
+    begin: Begin,
+) -> PyResult<Obj> {
+    let py = args.py();
+    let given = PyTuple::new(py, [sock.bind(py), second.bind(py)])?;
+    create_method(py, name, slf.as_obj(), Some(given.into()), begin)
+}
+
+fn begin_recv(py: Python<'_>, slf: &Obj, given: &ObjCell) -> Outcome<Begun> {
+    let (event_loop, sock, size) = operands(py, slf, given)?;
+    check(py, event_loop, &sock)?;
+    let fd = number_for(py, &sock, "recv")?;
+    let size = size_of(size.bind(py))?;
+    let received = match size {
+        0 => Some(bytes_from_slice(py, b"")?),
+        _ => try_recv(py, fd, size)?,
+    };
+    if let Some(received) = received {
+        return Ok(Begun::Done(received));
+    }
+    Ok(Begun::awaits(|awaiter| {
+        awaiter.keep(Some(slf.clone()), Some(sock));
+        async move {
+            loop {
+                wait_kept(&awaiter, fd, Until::Readable).await?;
+                if let Some(received) = Python::attach(|py| try_recv(py, fd, size))? {
+                    return Ok(received);
+                }
             }
         }
-    })
+    }))
+}
+
+fn sock_recv(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let given = two_args(args, "sock_recv", "n")?;
+    attempt_first(slf, args, "Loop.sock_recv", given, begin_recv)
 }
 
 /// Receives into the user's memory: how many bytes came. TypeError if it can not be written to.
@@ -202,25 +247,30 @@ fn try_recv_into(py: Python<'_>, fd: RawFd, buffer: &Obj) -> PyResult<Option<Obj
     attempted(received)?.map(|count| count.into_obj(py)).transpose()
 }
 
-fn sock_recv_into(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
-    let (sock, buffer) = two_args(args, "sock_recv_into", "buf")?;
-    let slf = slf.clone();
-    create(args.py(), "Loop.sock_recv_into", async move {
-        let (fd, count) = Python::attach(|py| {
-            check(py, &slf, &sock)?;
-            let fd = number_for(py, &sock, "recv_into")?;
-            PyResult::Ok((fd, try_recv_into(py, fd, &buffer)?))
-        })?;
-        if let Some(count) = count {
-            return Ok(count);
-        }
-        loop {
-            wait(&slf, &sock, fd, Until::Readable).await?;
-            if let Some(count) = Python::attach(|py| try_recv_into(py, fd, &buffer))? {
-                return Ok(count);
+fn begin_recv_into(py: Python<'_>, slf: &Obj, given: &ObjCell) -> Outcome<Begun> {
+    let (event_loop, sock, buffer) = operands(py, slf, given)?;
+    check(py, event_loop, &sock)?;
+    let fd = number_for(py, &sock, "recv_into")?;
+    if let Some(count) = try_recv_into(py, fd, &buffer)? {
+        return Ok(Begun::Done(count));
+    }
+    Ok(Begun::awaits(|awaiter| {
+        awaiter.keep(Some(slf.clone()), Some(sock));
+        let buffer = awaiter.hold(buffer);
+        async move {
+            loop {
+                wait_kept(&awaiter, fd, Until::Readable).await?;
+                if let Some(count) = Python::attach(|py| try_recv_into(py, fd, &buffer))? {
+                    return Ok(count);
+                }
             }
         }
-    })
+    }))
+}
+
+fn sock_recv_into(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
+    let given = two_args(args, "sock_recv_into", "buf")?;
+    attempt_first(slf, args, "Loop.sock_recv_into", given, begin_recv_into)
 }
 
 /// What is being sent, held in place until all of it is gone.
@@ -270,32 +320,31 @@ enum Sending {
     Rest(usize),
 }
 
-async fn send_rest(slf: &Ref<Loop>, sock: &Obj, fd: RawFd, data: Data, mut sent: usize) -> PyResult<()> {
-    loop {
-        wait(slf, sock, fd, Until::Writable).await?;
-        match Python::attach(|py| data.try_send(py, fd, sent))? {
-            Sending::Done => return Ok(()),
-            Sending::Rest(so_far) => sent = so_far,
+fn begin_sendall(py: Python<'_>, slf: &Obj, given: &ObjCell) -> Outcome<Begun> {
+    let (event_loop, sock, data) = operands(py, slf, given)?;
+    check(py, event_loop, &sock)?;
+    let fd = number_for(py, &sock, "send")?;
+    let data = Data::new(py, &data)?;
+    let Sending::Rest(mut sent) = data.try_send(py, fd, 0)? else {
+        return Ok(Begun::Done(Obj::none(py)));
+    };
+    Ok(Begun::awaits(|awaiter| {
+        awaiter.keep(Some(slf.clone()), Some(sock));
+        async move {
+            loop {
+                wait_kept(&awaiter, fd, Until::Writable).await?;
+                match Python::attach(|py| data.try_send(py, fd, sent))? {
+                    Sending::Done => return Ok(Python::attach(Obj::none)),
+                    Sending::Rest(so_far) => sent = so_far,
+                }
+            }
         }
-    }
+    }))
 }
 
 fn sock_sendall(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
-    let (sock, data) = two_args(args, "sock_sendall", "data")?;
-    let slf = slf.clone();
-    create(args.py(), "Loop.sock_sendall", async move {
-        let (fd, data, sending) = Python::attach(|py| {
-            check(py, &slf, &sock)?;
-            let fd = number_for(py, &sock, "send")?;
-            let data = Data::new(py, &data)?;
-            let sending = data.try_send(py, fd, 0)?;
-            PyResult::Ok((fd, data, sending))
-        })?;
-        if let Sending::Rest(sent) = sending {
-            Box::pin(send_rest(&slf, &sock, fd, data, sent)).await?;
-        }
-        Ok(Python::attach(Obj::none))
-    })
+    let given = two_args(args, "sock_sendall", "data")?;
+    attempt_first(slf, args, "Loop.sock_sendall", given, begin_sendall)
 }
 
 /// Takes a connection from the listener: the new socket, nonblocking, and its peer's address.
@@ -342,6 +391,31 @@ fn python_socket<'py>(
     Ok(made)
 }
 
+fn begin_accept(py: Python<'_>, slf: &Obj, given: &ObjCell) -> Outcome<Begun> {
+    let event_loop = Ref::<Loop>::downcast(slf.bind(py));
+    let (event_loop, sock) = event_loop.zip(given.take()).ok_or_else(cleared)?;
+    check(py, event_loop, &sock)?;
+    let fd = number(py, &sock)?;
+    // On a blocking listener the call itself would block: it is made when a connection is there.
+    if !is_blocking(py, &sock)?
+        && let Some(accepted) = try_accept(py, &sock, fd)?
+    {
+        return Ok(Begun::Done(accepted));
+    }
+    Ok(Begun::awaits(|awaiter| {
+        awaiter.keep(Some(slf.clone()), Some(sock));
+        async move {
+            loop {
+                wait_kept(&awaiter, fd, Until::Readable).await?;
+                let sock = awaiter.argument()?;
+                if let Some(accepted) = Python::attach(|py| try_accept(py, &sock, fd))? {
+                    return Ok(accepted);
+                }
+            }
+        }
+    }))
+}
+
 fn sock_accept(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let [sock] = args.parse(&Signature {
         function: "sock_accept",
@@ -350,29 +424,13 @@ fn sock_accept(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         positional: 1,
     })?;
     let sock = sock.map_or_else(|| Obj::none(args.py()), Obj::from);
-    let slf = slf.clone();
-    create(args.py(), "Loop.sock_accept", async move {
-        let (fd, accepted) = Python::attach(|py| {
-            check(py, &slf, &sock)?;
-            let fd = number(py, &sock)?;
-            // On a blocking listener the call itself would block: it is made when a connection is there.
-            let accepted = if is_blocking(py, &sock)? {
-                None
-            } else {
-                try_accept(py, &sock, fd)?
-            };
-            PyResult::Ok((fd, accepted))
-        })?;
-        if let Some(accepted) = accepted {
-            return Ok(accepted);
-        }
-        loop {
-            wait(&slf, &sock, fd, Until::Readable).await?;
-            if let Some(accepted) = Python::attach(|py| try_accept(py, &sock, fd))? {
-                return Ok(accepted);
-            }
-        }
-    })
+    create_method(
+        args.py(),
+        "Loop.sock_accept",
+        slf.as_obj(),
+        Some(sock),
+        begin_accept,
+    )
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

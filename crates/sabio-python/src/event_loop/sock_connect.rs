@@ -15,8 +15,9 @@ use super::Loop;
 use super::resolve::host_and_port;
 use super::sock::{Until, check, number, two_args, wait};
 use crate::awaiter::Awaiter;
-use crate::coroutine::create_with;
+use crate::coroutine::create_with_held;
 use crate::ffi::{Args, MethodTable, Obj, Ref};
+use crate::held::Held;
 use crate::names::names;
 use crate::os_error::{os_error, with_message};
 use crate::socket_module::socket_module;
@@ -116,7 +117,8 @@ pub(super) fn start_connect(py: Python<'_>, sock: &Obj, address: &Obj) -> PyResu
     Err(error)
 }
 
-async fn connect(slf: Ref<Loop>, awaiter: Awaiter, sock: Obj, address: Obj) -> PyResult<Obj> {
+async fn connect(slf: Held<Ref<Loop>>, awaiter: Awaiter, sock: Obj, address: Obj) -> PyResult<Obj> {
+    let sock = awaiter.hold(sock);
     let target = Python::attach(|py| {
         check(py, &slf, &sock)?;
         resolve(py, &slf, &sock, &address)
@@ -153,8 +155,7 @@ pub(super) fn connect_error(py: Python<'_>, error: io::Error, address: &Obj) -> 
 
 fn sock_connect(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let (sock, address) = two_args(args, "sock_connect", "address")?;
-    let slf = slf.clone();
-    create_with(args.py(), "Loop.sock_connect", move |awaiter| {
+    create_with_held(args.py(), "Loop.sock_connect", slf, |slf, awaiter| {
         connect(slf, awaiter, sock, address)
     })
 }

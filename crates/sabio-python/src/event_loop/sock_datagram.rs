@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use super::Loop;
 use super::sock::{Until, check, number, two_args, wait};
-use crate::coroutine::create;
+use crate::coroutine::create_with_held;
 use crate::ffi::{Args, IntoObj, MethodTable, Obj, Ref, Signature, call_method};
 use crate::names::{Name, Names, names};
 
@@ -36,7 +36,21 @@ impl Call {
         }
     }
 
-    /// Makes the call as soon as it does not block.
+    /// A coroutine that makes the call as soon as it does not block.
+    fn coroutine(
+        self,
+        py: Python<'_>,
+        name: &'static str,
+        slf: &Ref<Loop>,
+        sock: Obj,
+        until: Until,
+    ) -> PyResult<Obj> {
+        create_with_held(py, name, slf, |slf, awaiter| {
+            let sock = awaiter.hold(sock);
+            async move { self.make(&slf, &sock, until).await }
+        })
+    }
+
     async fn make(&self, slf: &Ref<Loop>, sock: &Obj, until: Until) -> PyResult<Obj> {
         let (fd, done) = Python::attach(|py| {
             check(py, slf, sock)?;
@@ -62,10 +76,7 @@ fn sock_recvfrom(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         method: |names| &names.recvfrom,
         args: vec![size, DO_NOT_WAIT.into_obj(py)?],
     };
-    let slf = slf.clone();
-    create(py, "Loop.sock_recvfrom", async move {
-        call.make(&slf, &sock, Until::Readable).await
-    })
+    call.coroutine(py, "Loop.sock_recvfrom", slf, sock, Until::Readable)
 }
 
 fn sock_recvfrom_into(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
@@ -90,10 +101,7 @@ fn sock_recvfrom_into(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         method: |names| &names.recvfrom_into,
         args: vec![buffer, count, DO_NOT_WAIT.into_obj(py)?],
     };
-    let slf = slf.clone();
-    create(py, "Loop.sock_recvfrom_into", async move {
-        call.make(&slf, &sock, Until::Readable).await
-    })
+    call.coroutine(py, "Loop.sock_recvfrom_into", slf, sock, Until::Readable)
 }
 
 fn sock_sendto(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
@@ -113,10 +121,7 @@ fn sock_sendto(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
         method: |names| &names.sendto,
         args: vec![data, DO_NOT_WAIT.into_obj(py)?, address],
     };
-    let slf = slf.clone();
-    create(py, "Loop.sock_sendto", async move {
-        call.make(&slf, &sock, Until::Writable).await
-    })
+    call.coroutine(py, "Loop.sock_sendto", slf, sock, Until::Writable)
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

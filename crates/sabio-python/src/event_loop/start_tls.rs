@@ -10,10 +10,10 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::establish::Unsecured;
+use super::establish::until_secure;
 use super::stream_arguments::given;
 use super::{Loop, Ready, errors};
-use crate::coroutine::create_with;
+use crate::coroutine::create_with_held;
 use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, call_method, context_copy, context_copy_current};
 use crate::names::names;
 use crate::stream::StreamReaderProtocol;
@@ -176,23 +176,25 @@ fn feed_what_was_read(py: Python<'_>, tls: &Ref<Tls>, protocol: &Bound<'_, PyAny
 
 fn start_tls(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Request::parse(args)?;
-    let event_loop = slf.clone();
-    create_with(args.py(), "Loop.start_tls", |awaiter| async move {
-        let (tls, waiter, given_up) = Python::attach(|py| {
-            request.check(py)?;
-            begin(py, &event_loop, request)
-        })?;
-        let mut unsecured = Unsecured(Some(tls.clone()));
-        let _given_up = GiveUp(given_up);
-        awaiter.wait(waiter).await?;
-        unsecured.0 = None;
-        Ok(if tls.is_over() {
-            // It was closed in the middle of the handshake, by whoever has the transport below.
-            Python::attach(Obj::none)
-        } else {
-            tls.into_obj()
-        })
-    })
+    create_with_held(
+        args.py(),
+        "Loop.start_tls",
+        slf,
+        |event_loop, awaiter| async move {
+            let (tls, waiter, given_up) = Python::attach(|py| {
+                request.check(py)?;
+                begin(py, &event_loop, request)
+            })?;
+            let _given_up = GiveUp(given_up);
+            let tls = until_secure(&awaiter, tls, waiter).await?;
+            Ok(if tls.is_over() {
+                // It was closed in the middle of the handshake, by whoever has the transport below.
+                Python::attach(Obj::none)
+            } else {
+                tls.into_obj()
+            })
+        },
+    )
 }
 
 /// Takes back what is still to come when the caller does not wait for it any more.

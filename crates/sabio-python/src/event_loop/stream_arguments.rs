@@ -5,7 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use super::resolve::STREAM;
-use crate::ffi::Obj;
+use crate::ffi::{Obj, Visit};
+use crate::held::Shown;
 use crate::transport::tls::Options;
 
 /// Given and not None.
@@ -50,6 +51,12 @@ pub(super) struct TlsArguments {
     /// In seconds.
     pub(super) handshake_timeout: Option<Obj>,
     pub(super) shutdown_timeout: Option<Obj>,
+}
+
+impl Shown for TlsArguments {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.ssl.show(visit);
+    }
 }
 
 impl TlsArguments {

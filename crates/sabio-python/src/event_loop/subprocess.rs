@@ -9,8 +9,9 @@ use super::Loop;
 use super::establish::pair;
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
-use crate::coroutine::create_with;
-use crate::ffi::{Args, MethodTable, Obj, Ref};
+use crate::coroutine::create_with_held;
+use crate::ffi::{Args, MethodTable, Obj, Ref, Visit};
+use crate::held::{Held, Shown};
 use crate::subprocess::{ProcessTransport, Running, Start, begin, give_up, spawn};
 
 /// `subprocess.PIPE` and `subprocess.STDOUT`.
@@ -44,6 +45,14 @@ struct Request {
     args: Obj,
     /// The options as they were given: those of `Popen`, and those that must have one value.
     options: Obj,
+}
+
+impl Shown for Request {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.protocol_factory.show(visit);
+        self.args.show(visit);
+        self.options.show(visit);
+    }
 }
 
 /// Takes a required argument out of those that are left, which come by position first.
@@ -238,7 +247,8 @@ async fn until_begun(
     awaiter.catch(made).await.map(drop)
 }
 
-async fn run(event_loop: Ref<Loop>, request: Request, awaiter: Awaiter) -> PyResult<Obj> {
+async fn run(event_loop: Held<Ref<Loop>>, request: Request, awaiter: Awaiter) -> PyResult<Obj> {
+    let request = awaiter.hold(request);
     let (transport, running, protocol, title) = Python::attach(|py| {
         let options = request.popen_options(py)?;
         let protocol = Obj::from(request.protocol_factory.bind(py).call0()?);
@@ -251,6 +261,7 @@ async fn run(event_loop: Ref<Loop>, request: Request, awaiter: Awaiter) -> PyRes
         let (transport, running) = spawn(py, &event_loop, &protocol, &start)?;
         PyResult::Ok((transport, running, protocol, title))
     })?;
+    let (transport, protocol) = (awaiter.hold(transport), awaiter.hold(protocol));
     let begun = match running {
         Ok(running) => until_begun(&event_loop, &transport, running, &awaiter).await,
         Err(error) => Err(error),
@@ -272,16 +283,14 @@ async fn run(event_loop: Ref<Loop>, request: Request, awaiter: Awaiter) -> PyRes
 
 fn subprocess_exec(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Request::parse(Method::Exec, args)?;
-    let event_loop = slf.clone();
-    create_with(args.py(), "Loop.subprocess_exec", |awaiter| {
+    create_with_held(args.py(), "Loop.subprocess_exec", slf, |event_loop, awaiter| {
         run(event_loop, request, awaiter)
     })
 }
 
 fn subprocess_shell(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Request::parse(Method::Shell, args)?;
-    let event_loop = slf.clone();
-    create_with(args.py(), "Loop.subprocess_shell", |awaiter| {
+    create_with_held(args.py(), "Loop.subprocess_shell", slf, |event_loop, awaiter| {
         run(event_loop, request, awaiter)
     })
 }

@@ -16,8 +16,9 @@ use super::serve::serve;
 use super::server::Server;
 use super::socket_file::{SocketFile, remove_stale};
 use super::stream_arguments::{TlsArguments, given};
-use crate::coroutine::{create, create_with};
-use crate::ffi::{Args, MethodTable, Obj, Ref, Signature};
+use crate::coroutine::create_with_held;
+use crate::ffi::{Args, MethodTable, Obj, Ref, Signature, Visit};
+use crate::held::Shown;
 use crate::os_error::{os_error, with_message};
 use crate::transport::{Owner, unix_address_from_python};
 
@@ -38,6 +39,14 @@ struct Connection {
     tls: TlsArguments,
     sock: Option<Obj>,
     server_hostname: Option<Obj>,
+}
+
+impl Shown for Connection {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.protocol_factory.show(visit);
+        self.sock.show(visit);
+        self.tls.show(visit);
+    }
 }
 
 impl Connection {
@@ -164,32 +173,40 @@ async fn connect_by_object(event_loop: &Ref<Loop>, path: &Obj) -> PyResult<Conne
 
 fn create_unix_connection(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Connection::parse(args)?;
-    let event_loop = slf.clone();
-    create_with(args.py(), "Loop.create_unix_connection", |awaiter| async move {
-        Python::attach(|py| request.check(py))?;
-        event_loop.check_closed()?;
-        let (owner, mut closing) = match &request.sock {
-            Some(sock) => {
-                let owner = Python::attach(|py| take_socket(py, &event_loop, sock))?;
-                (owner, CloseUnlessKept(None))
+    create_with_held(
+        args.py(),
+        "Loop.create_unix_connection",
+        slf,
+        |event_loop, awaiter| {
+            let request = awaiter.hold(request);
+            async move {
+                Python::attach(|py| request.check(py))?;
+                event_loop.check_closed()?;
+                let (owner, mut closing) = match &request.sock {
+                    Some(sock) => {
+                        let owner = Python::attach(|py| take_socket(py, &event_loop, sock))?;
+                        (owner, CloseUnlessKept(None))
+                    }
+                    None => connect(&event_loop, &request).await?,
+                };
+                let tls =
+                    Python::attach(|py| request.tls.options(py, false, request.server_hostname.clone()))?;
+                closing.0 = None;
+                let (transport, protocol) =
+                    make_connection(&event_loop, &awaiter, owner, &request.protocol_factory, tls).await?;
+                Python::attach(|py| {
+                    if event_loop.debug() {
+                        let none = Obj::none(py);
+                        let sock = socket_of(py, &transport)?;
+                        let path = request.path.as_ref().unwrap_or(&none);
+                        let args = [&sock, path, &transport, &protocol];
+                        log_debug(py, &event_loop, "%r connected to %r: (%r, %r)", &args)?;
+                    }
+                    pair(py, &transport, &protocol)
+                })
             }
-            None => connect(&event_loop, &request).await?,
-        };
-        let tls = Python::attach(|py| request.tls.options(py, false, request.server_hostname.clone()))?;
-        closing.0 = None;
-        let (transport, protocol) =
-            make_connection(&event_loop, &awaiter, owner, &request.protocol_factory, tls).await?;
-        Python::attach(|py| {
-            if event_loop.debug() {
-                let none = Obj::none(py);
-                let sock = socket_of(py, &transport)?;
-                let path = request.path.as_ref().unwrap_or(&none);
-                let args = [&sock, path, &transport, &protocol];
-                log_debug(py, &event_loop, "%r connected to %r: (%r, %r)", &args)?;
-            }
-            pair(py, &transport, &protocol)
-        })
-    })
+        },
+    )
 }
 
 /// The arguments of `create_unix_server`.
@@ -295,27 +312,31 @@ fn bind_error(path: &Bound<'_, PyAny>, error: PyErr) -> PyResult<PyErr> {
 
 fn create_unix_server(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Listening::parse(args)?;
-    let event_loop = slf.clone();
-    create(args.py(), "Loop.create_unix_server", async move {
-        Python::attach(|py| request.check(py))?;
-        event_loop.check_closed()?;
-        let make = |py: Python<'_>| {
-            let socket = request.socket(py)?;
-            let file = if request.cleanup_socket {
-                SocketFile::of(&socket)?
-            } else {
-                None
+    create_with_held(
+        args.py(),
+        "Loop.create_unix_server",
+        slf,
+        |event_loop, _| async move {
+            Python::attach(|py| request.check(py))?;
+            event_loop.check_closed()?;
+            let make = |py: Python<'_>| {
+                let socket = request.socket(py)?;
+                let file = if request.cleanup_socket {
+                    SocketFile::of(&socket)?
+                } else {
+                    None
+                };
+                socket.call_method1("setblocking", (false,))?;
+                let sockets = PyList::new(py, [socket])?;
+                let factory = request.protocol_factory.clone();
+                let tls = request.tls.options(py, true, None)?;
+                let server = Server::open(py, &event_loop, sockets, factory, request.backlog, tls)?;
+                server.set_file(file);
+                Ok(server)
             };
-            socket.call_method1("setblocking", (false,))?;
-            let sockets = PyList::new(py, [socket])?;
-            let factory = request.protocol_factory.clone();
-            let tls = request.tls.options(py, true, None)?;
-            let server = Server::open(py, &event_loop, sockets, factory, request.backlog, tls)?;
-            server.set_file(file);
-            Ok(server)
-        };
-        serve(&event_loop, request.start_serving, make).await
-    })
+            serve(&event_loop, request.start_serving, make).await
+        },
+    )
 }
 
 #[cfg(Py_3_13)]

@@ -54,7 +54,7 @@ pub(crate) use base::{BaseClass, BoundFunction, FunctionDef, FunctionDefinition}
 pub(crate) use buffer::{ReadBuffer, WriteBuffer, fill_buffer};
 pub(crate) use bytes::{bytes_from_slice, recv_into_new_bytes};
 pub(crate) use call::{Sent, call_args, call_method, call0, call1, is_coroutine_exact, send, send_none};
-pub(crate) use cell::{LocalQueue, ObjCell, Slot};
+pub(crate) use cell::{Counted, LocalQueue, ObjCell, Slot};
 pub(crate) use class::{Base, Class, ClassBuilder, ClassCell};
 pub(crate) use context::{context_copy, context_copy_current, context_enter, context_exit, is_context};
 pub(crate) use convert::{IntoObj, double};

@@ -127,10 +127,13 @@ fn open(py: Python<'_>, name: &'static str, limit: Option<Obj>, place: Place) ->
             let connecting = place.call(py, &event_loop, Factory::Client(protocol.clone()))?;
             PyResult::Ok((event_loop, reader.into_obj(), protocol.into_obj(), connecting))
         })?;
+        drop(place);
+        let made = awaiter.hold([event_loop, reader, protocol]);
         let pair = awaiter.wait(connecting).await?;
+        let [event_loop, reader, protocol] = &*made;
         Python::attach(|py| {
             let (transport, _) = pair.bind(py).extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
-            let writer = StreamWriter::create(py, &transport.into(), &protocol, &reader, &event_loop)?;
+            let writer = StreamWriter::create(py, &transport.into(), protocol, reader, event_loop)?;
             Ok((reader.bind(py), writer.bind(py)).into_pyobject(py)?.into())
         })
     })
@@ -155,6 +158,7 @@ fn serve(
             };
             place.call(py, &event_loop, factory)
         })?;
+        drop(place);
         awaiter.wait(starting).await
     })
 }

@@ -413,6 +413,8 @@ fn start<'py>(
             let starting = event_loop.bind(py).call_method(method, args, Some(keywords))?;
             PyResult::Ok((event_loop, Obj::from(starting)))
         })?;
+        drop((args, keywords));
+        let event_loop = awaiter.hold(event_loop);
         let pair = awaiter.wait(starting).await?;
         Python::attach(|py| {
             let (transport, protocol) = pair.bind(py).extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;

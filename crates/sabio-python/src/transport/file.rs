@@ -13,7 +13,9 @@ use sabio_sync::oneshot::{Sender, channel};
 
 use super::stream::Stream;
 use super::{reading, write};
-use crate::ffi::Ref;
+use crate::ffi::{Ref, Visit};
+use crate::held::Shown;
+use crate::waker::visit_sender;
 
 /// Whether a file is on its way, and who is to be told when the descriptor takes more.
 #[derive(Default)]
@@ -29,6 +31,11 @@ impl FileState {
         self.active.get()
     }
 
+    /// Shows who is to be told.
+    pub(super) fn visit(&self, visit: &mut Visit<'_>) {
+        visit_sender(&self.waiter, visit);
+    }
+
     /// The descriptor takes more, or is closed.
     #[inline]
     pub(super) fn wake(&self) {
@@ -42,6 +49,12 @@ impl FileState {
 pub(crate) struct FileSender {
     stream: Ref<Stream>,
     resume_reading: bool,
+}
+
+impl Shown for FileSender {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.stream.show(visit);
+    }
 }
 
 impl FileSender {

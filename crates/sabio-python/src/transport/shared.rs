@@ -85,6 +85,12 @@ impl Shared {
         &self.context
     }
 
+    /// Whether there is a loop that could still do something for it.
+    pub(crate) fn has_open_loop(&self) -> bool {
+        let event_loop = self.event_loop.get();
+        event_loop.is_some_and(|event_loop| !event_loop.is_closed())
+    }
+
     /// Shows what it owns to the garbage collector.
     pub(super) fn visit(&self, visit: &mut Visit<'_>) {
         visit.slot(&self.event_loop);

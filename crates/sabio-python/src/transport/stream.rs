@@ -97,6 +97,7 @@ impl Class for Stream {
         self.shared.visit(visit);
         visit.slot(&self.server);
         self.queue.visit(visit);
+        self.file.visit(visit);
     }
 
     fn clear(&self) {

@@ -15,6 +15,8 @@ use super::Request;
 use crate::awaiter::Awaiter;
 use crate::event_loop::Loop;
 use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, ObjCell, Ref, Visit};
+use crate::held::Shown;
+use crate::waker::visit_sender;
 
 /// How much is read and written at a time, in bytes, through a transport.
 const BLOCK: usize = 64 * 1024;
@@ -25,6 +27,15 @@ pub(super) enum Way {
     Socket(Obj),
     /// A transport, whose protocol ours stands in for.
     Transport(StandIn),
+}
+
+impl Shown for Way {
+    fn show(&self, visit: &mut Visit<'_>) {
+        match self {
+            Way::Socket(socket) => socket.show(visit),
+            Way::Transport(stand_in) => stand_in.show(visit),
+        }
+    }
 }
 
 impl Way {
@@ -74,6 +85,7 @@ pub(super) async fn send(
     request: &Request,
     way: Way,
 ) -> PyResult<Obj> {
+    let way = awaiter.hold(way);
     let mut place = Python::attach(|py| Place::open(py, request, way.block_size(py)?))?;
     loop {
         let reading = match Python::attach(|py| place.read(py, event_loop))? {
@@ -89,7 +101,7 @@ pub(super) async fn send(
     }
     Python::attach(|py| {
         let positioned = place.set_position(py);
-        let restored = match &way {
+        let restored = match &*way {
             Way::Transport(stand_in) => stand_in.restore(py),
             Way::Socket(_) => Ok(()),
         };
@@ -194,6 +206,13 @@ pub(super) struct StandIn {
     was_paused: bool,
     resume_reading: bool,
     restored: Cell<bool>,
+}
+
+impl Shown for StandIn {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.transport.show(visit);
+        self.protocol.show(visit);
+    }
 }
 
 impl StandIn {
@@ -324,6 +343,7 @@ impl Class for StandInProtocol {
     fn visit(&self, visit: &mut Visit<'_>) {
         visit.slot(&self.original);
         visit.slot(&self.lost);
+        visit_sender(&self.waiter, visit);
     }
 
     fn clear(&self) {

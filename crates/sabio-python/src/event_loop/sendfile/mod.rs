@@ -19,8 +19,9 @@ use super::resolve::STREAM;
 use super::sock::{Until, check, wait};
 use crate::asyncio::asyncio;
 use crate::awaiter::Awaiter;
-use crate::coroutine::{create, create_with};
-use crate::ffi::{Args, Global, IntoObj, MethodTable, Obj, Ref, Signature, call_method, raising};
+use crate::coroutine::create_with_held;
+use crate::ffi::{Args, Global, IntoObj, MethodTable, Obj, Ref, Signature, Visit, call_method, raising};
+use crate::held::Shown;
 use crate::names::names;
 use crate::transport::{FileSender, Stream};
 
@@ -32,6 +33,13 @@ struct Request {
     offset: Obj,
     count: Option<Obj>,
     fallback: bool,
+}
+
+impl Shown for Request {
+    fn show(&self, visit: &mut Visit<'_>) {
+        self.target.show(visit);
+        self.file.show(visit);
+    }
 }
 
 impl Request {
@@ -138,19 +146,21 @@ pub(super) fn not_available(py: Python<'_>, message: &str) -> PyErr {
 
 fn sock_sendfile(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Request::parse(args, "sock_sendfile", "sock")?;
-    let slf = slf.clone();
-    create_with(args.py(), "Loop.sock_sendfile", move |awaiter| async move {
-        Python::attach(|py| {
-            check(py, &slf, &request.target)?;
-            request.check(py)?;
-            request.check_stream_socket(py)
-        })?;
-        let method = "_sock_sendfile_native";
-        match request.send_natively(&slf, &awaiter, method).await? {
-            Some(sent) => Ok(sent),
-            None => {
-                let way = Way::Socket(request.target.clone());
-                fallback::send(&slf, &awaiter, &request, way).await
+    create_with_held(args.py(), "Loop.sock_sendfile", slf, |slf, awaiter| {
+        let request = awaiter.hold(request);
+        async move {
+            Python::attach(|py| {
+                check(py, &slf, &request.target)?;
+                request.check(py)?;
+                request.check_stream_socket(py)
+            })?;
+            let method = "_sock_sendfile_native";
+            match request.send_natively(&slf, &awaiter, method).await? {
+                Some(sent) => Ok(sent),
+                None => {
+                    let way = Way::Socket(request.target.clone());
+                    fallback::send(&slf, &awaiter, &request, way).await
+                }
             }
         }
     })
@@ -158,34 +168,39 @@ fn sock_sendfile(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
 
 fn sock_sendfile_native(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = native_request(args, "_sock_sendfile_native", "sock")?;
-    let slf = slf.clone();
-    create(args.py(), "Loop._sock_sendfile_native", async move {
-        let sending = Python::attach(|py| {
-            // On a blocking socket, sendfile(2) would keep everything waiting; the other way does not.
-            if call_method(py, &request.target, &names(py)?.gettimeout, &[])?
-                .bind(py)
-                .is_none()
-            {
-                return Err(not_available(py, "the socket is blocking"));
-            }
-            Sending::open(py, &request.file, &request.offset, request.count.as_ref())
-        })?;
-        let Some(mut sending) = sending else {
-            return Python::attach(|py| 0_usize.into_obj(py));
-        };
-        loop {
-            let (fd, attempt) = Python::attach(|py| {
-                let fd = call_method(py, &request.target, &names(py)?.fileno, &[])?;
-                let fd = fd.bind(py).extract()?;
-                PyResult::Ok((fd, sending.attempt(py, fd)?))
+    create_with_held(
+        args.py(),
+        "Loop._sock_sendfile_native",
+        slf,
+        |slf, awaiter| async move {
+            let request = awaiter.hold(request);
+            let sending = Python::attach(|py| {
+                // On a blocking socket, sendfile(2) would keep everything waiting; the other way does not.
+                if call_method(py, &request.target, &names(py)?.gettimeout, &[])?
+                    .bind(py)
+                    .is_none()
+                {
+                    return Err(not_available(py, "the socket is blocking"));
+                }
+                Sending::open(py, &request.file, &request.offset, request.count.as_ref())
             })?;
-            match attempt {
-                Attempt::Done => return Python::attach(|py| sending.finish(py)),
-                Attempt::Blocked => wait(&slf, &request.target, fd, Until::Writable).await?,
-                Attempt::Sent => yield_now().await,
+            let Some(mut sending) = sending else {
+                return Python::attach(|py| 0_usize.into_obj(py));
+            };
+            loop {
+                let (fd, attempt) = Python::attach(|py| {
+                    let fd = call_method(py, &request.target, &names(py)?.fileno, &[])?;
+                    let fd = fd.bind(py).extract()?;
+                    PyResult::Ok((fd, sending.attempt(py, fd)?))
+                })?;
+                match attempt {
+                    Attempt::Done => return Python::attach(|py| sending.finish(py)),
+                    Attempt::Blocked => wait(&slf, &request.target, fd, Until::Writable).await?,
+                    Attempt::Sent => yield_now().await,
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 /// The arguments of a native way: no fallback.
@@ -243,46 +258,55 @@ fn try_native(py: Python<'_>, request: &Request) -> PyResult<bool> {
 
 fn sendfile(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = Request::parse(args, "sendfile", "transport")?;
-    let slf = slf.clone();
-    create_with(args.py(), "Loop.sendfile", move |awaiter| async move {
-        if Python::attach(|py| try_native(py, &request))? {
-            let method = "_sendfile_native";
-            if let Some(sent) = request.send_natively(&slf, &awaiter, method).await? {
-                return Ok(sent);
+    create_with_held(args.py(), "Loop.sendfile", slf, |slf, awaiter| {
+        let request = awaiter.hold(request);
+        async move {
+            if Python::attach(|py| try_native(py, &request))? {
+                let method = "_sendfile_native";
+                if let Some(sent) = request.send_natively(&slf, &awaiter, method).await? {
+                    return Ok(sent);
+                }
             }
+            let way = Python::attach(|py| Way::transport(py, &request.target))?;
+            fallback::send(&slf, &awaiter, &request, way).await
         }
-        let way = Python::attach(|py| Way::transport(py, &request.target))?;
-        fallback::send(&slf, &awaiter, &request, way).await
     })
 }
 
 fn sendfile_native(slf: &Ref<Loop>, args: Args<'_, '_>) -> PyResult<Obj> {
     let request = native_request(args, "_sendfile_native", "transp")?;
-    let slf = slf.clone();
-    create(args.py(), "Loop._sendfile_native", async move {
-        let sender = Python::attach(|py| {
-            slf.check_awaited_here()?;
-            let target = Ref::<Stream>::downcast(request.target.bind(py));
-            let Some(stream) = target.filter(|stream| stream.is_on(&slf)) else {
-                return Err(not_available(py, "sendfile syscall is not supported"));
+    create_with_held(
+        args.py(),
+        "Loop._sendfile_native",
+        slf,
+        |slf, awaiter| async move {
+            let request = awaiter.hold(request);
+            let sender = Python::attach(|py| {
+                slf.check_awaited_here()?;
+                let target = Ref::<Stream>::downcast(request.target.bind(py));
+                let Some(stream) = target.filter(|stream| stream.is_on(&slf)) else {
+                    return Err(not_available(py, "sendfile syscall is not supported"));
+                };
+                request.check(py)?;
+                FileSender::begin(stream, py)
+            })?;
+            let sender = awaiter.hold(sender);
+            sender.drained().await?;
+            let sending = Python::attach(|py| {
+                Sending::open(py, &request.file, &request.offset, request.count.as_ref())
+            })?;
+            let Some(mut sending) = sending else {
+                return Python::attach(|py| 0_usize.into_obj(py));
             };
-            request.check(py)?;
-            FileSender::begin(stream, py)
-        })?;
-        sender.drained().await?;
-        let sending =
-            Python::attach(|py| Sending::open(py, &request.file, &request.offset, request.count.as_ref()))?;
-        let Some(mut sending) = sending else {
-            return Python::attach(|py| 0_usize.into_obj(py));
-        };
-        loop {
-            match Python::attach(|py| sending.attempt(py, sender.number()))? {
-                Attempt::Done => return Python::attach(|py| sending.finish(py)),
-                Attempt::Blocked => sender.writable().await?,
-                Attempt::Sent => yield_now().await,
+            loop {
+                match Python::attach(|py| sending.attempt(py, sender.number()))? {
+                    Attempt::Done => return Python::attach(|py| sending.finish(py)),
+                    Attempt::Blocked => sender.writable().await?,
+                    Attempt::Sent => yield_now().await,
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {

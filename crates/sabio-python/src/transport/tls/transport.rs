@@ -170,6 +170,12 @@ impl Class for Tls {
 }
 
 impl Tls {
+    /// Whether there is a loop that could still do something for it.
+    pub(crate) fn has_open_loop(&self) -> bool {
+        let event_loop = self.event_loop.get();
+        event_loop.is_some_and(|event_loop| !event_loop.is_closed())
+    }
+
     /// A new transport without one below: its protocol, which the transport below gets, is in `below`. `context` is what
     /// the protocol's callbacks run in; no other transport's.
     ///
