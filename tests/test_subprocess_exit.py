@@ -177,15 +177,15 @@ def test_loop_of_another_thread(sabio):
     assert results == [3]
 
 
-#: Has pidfd_open(2) fail in this process and its children, as an old kernel or a policy has it.
-WITHOUT_PIDFD = """
+#: Has one system call fail in this process and its children, as an old kernel or a policy has it.
+WITHOUT_A_CALL = """
     import ctypes, errno, platform, struct
-    PIDFD_OPEN, RETURN_ERRNO, ALLOW = 434, 0x00050000, 0x7FFF0000
+    RETURN_ERRNO, ALLOW = 0x00050000, 0x7FFF0000
     def instruction(code, k, true=0, false=0):
         return struct.pack("HBBI", code, true, false, k)
     program = b"".join([
         instruction(0x20, 0),                      # load the number of the call
-        instruction(0x15, PIDFD_OPEN, 0, 1),       # equal?
+        instruction(0x15, {call}, 0, 1),           # equal?
         instruction(0x06, RETURN_ERRNO | {number}),
         instruction(0x06, ALLOW),
     ])
@@ -195,6 +195,11 @@ WITHOUT_PIDFD = """
     if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, filter):
         print("no filter")
         raise SystemExit
+"""
+
+WITHOUT_PIDFD = (
+    WITHOUT_A_CALL.replace("{call}", "434")
+    + """
     import os
     try:
         os.pidfd_open(os.getpid())
@@ -203,6 +208,7 @@ WITHOUT_PIDFD = """
     else:
         raise AssertionError("there is a pidfd")
 """
+)
 
 
 @pytest.mark.parametrize("number", [1, 38], ids=["EPERM", "ENOSYS"])
@@ -234,6 +240,65 @@ def test_thread_waits_where_there_is_no_pidfd(sabio, number):
     if lines == ["no filter"]:
         pytest.skip("seccomp filters cannot be set here")
     assert lines == ["[False, True]", "5", "-9", "-9", "True"]
+
+
+@pytest.mark.parametrize("number", [1, 38], ids=["EPERM", "ENOSYS"])
+def test_signals_go_by_number_where_none_can_be_sent_by_pidfd(loop_name, number):
+    code = (
+        WITHOUT_A_CALL.replace("{call}", "424").replace("{number}", str(number))
+        + """
+    import signal
+
+    async def main():
+        for send in ("terminate", "kill"):
+            process = await asyncio.create_subprocess_exec("sleep", "100")
+            getattr(process, send)()
+            print(await process.wait())
+        process = await asyncio.create_subprocess_exec("sleep", "100")
+        process.send_signal(signal.SIGINT)
+        print(await process.wait())
+
+    asyncio.Runner(loop_factory=new_event_loop).run(main())
+    """
+    )
+    lines = output_of(loop_name, code)
+    if lines == ["no filter"]:
+        pytest.skip("seccomp filters cannot be set here")
+    assert lines == ["-15", "-9", "-2"]
+
+
+@pytest.mark.asyncio_lacks("it loses what ends between a signal and the call of its handler", run=False)
+def test_handler_that_takes_the_status_of_every_child_leaves_ours_alone(loop_name):
+    # As a process with the number 1 does, for those that its children leave behind.
+    code = """
+    import os, signal, time
+
+    taken = []
+
+    def take_all():
+        try:
+            while (taking := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                taken.append(taking)
+        except ChildProcessError:
+            pass
+
+    async def main():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, take_all)
+        orphan = os.fork()
+        if orphan == 0:
+            os._exit(100)
+        processes = []
+        for number in range(20):
+            processes.append(await asyncio.create_subprocess_exec("sh", "-c", f"exit {number}"))
+            # It ends meanwhile, and the handler is called when the next one has been started.
+            time.sleep(0.01)
+        print([await process.wait() for process in processes] == list(range(20)))
+        await asyncio.sleep(0.01)
+        print([os.waitstatus_to_exitcode(status) for _, status in taken])
+
+    asyncio.Runner(loop_factory=new_event_loop).run(main())
+    """
+    assert output_of(loop_name, code) == ["True", "[100]"]
 
 
 def test_thread_waits_for_a_process_whose_loop_is_closed(sabio):

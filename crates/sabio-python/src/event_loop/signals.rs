@@ -26,6 +26,7 @@ use crate::ffi::{Args, Captured, MethodTable, Obj, Ref, Visit, context_copy_curr
 use crate::handle::{Handle, Kind};
 use crate::interpreter::interpreter;
 use crate::os_error::os_error;
+use crate::subprocess;
 use crate::transport::Source;
 
 /// What a loop has to do with signals.
@@ -57,6 +58,9 @@ struct Holder {
     /// The signals that the loop has handlers for: bit n for number n.
     handled: u128,
 }
+
+/// `SIGCHLD` of Linux.
+const CHILD: i32 = 17;
 
 static HOLDERS: Mutex<Vec<Holder>> = Mutex::new(Vec::new());
 
@@ -262,6 +266,11 @@ fn handle(slf: &Ref<Loop>, py: Python<'_>, signal: i32) -> PyResult<()> {
             errors::exit_or_report(py, slf, error, message, &[])
         }),
         Some(handle) => {
+            if signal == CHILD {
+                // A handler that takes the status of every child, as that of a process with the number 1 does, must not
+                // take those that the loop waits for: right before it is called the loop looks itself.
+                slf.push(Ready::job(slf.as_obj().clone(), subprocess::look_at_all));
+            }
             slf.push(Ready::Call(handle));
             Ok(())
         }

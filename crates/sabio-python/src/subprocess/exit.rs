@@ -86,6 +86,20 @@ pub(crate) fn ready(slf: &Ref<ProcessTransport>, py: Python<'_>, event_loop: &Re
     }
 }
 
+/// Looks at every process now, whatever the poller has said of it.
+pub(crate) fn look_at_all(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
+    let mut processes = Vec::new();
+    let collect = |source: &Source| {
+        if let Source::Process(process) = source {
+            processes.push(process.clone());
+        }
+    };
+    event_loop.reactor().visit(collect, |_| {}, |_| {});
+    processes
+        .iter()
+        .try_for_each(|process| ready(process, py, event_loop))
+}
+
 /// The pidfd leaves the reactor and is closed.
 fn forget(slf: &Ref<ProcessTransport>, event_loop: &Ref<Loop>) {
     let source = slf

@@ -16,7 +16,7 @@ mod transport;
 
 use pyo3::prelude::*;
 
-pub(crate) use exit::ready;
+pub(crate) use exit::{look_at_all, ready};
 pub(crate) use pipe_protocol::PipeProtocol;
 pub(crate) use spawn::{Running, Start, begin, give_up, spawn};
 pub(crate) use transport::ProcessTransport;

@@ -29,6 +29,10 @@ const TERMINATE: i32 = 15;
 const KILL: i32 = 9;
 const NO_SUCH_PROCESS: i32 = 3;
 
+/// `EPERM` and `ENOSYS` of Linux.
+const NOT_PERMITTED: i32 = 1;
+const NOT_IMPLEMENTED: i32 = 38;
+
 /// How the process has ended, and who waits for that. Shared with the coroutines that wait.
 #[derive(Default)]
 pub(super) struct Ending {
@@ -317,16 +321,28 @@ impl Ref<ProcessTransport> {
         let sent = self.child.borrow().as_ref().map(send);
         match sent {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(()),
-            Some(Err(error)) => Err(os_error(error)),
-            None => {
-                // Nobody else waits for it: until the loop has, its number is its own.
-                let killed = py.import("os")?.call_method1("kill", (self.pid.get(), signal));
-                match killed {
-                    Err(error) if !error.is_instance_of::<PyProcessLookupError>(py) => Err(error),
-                    _ => Ok(()),
-                }
-            }
+            Some(Err(error)) => match error.raw_os_error() {
+                Some(NO_SUCH_PROCESS) => Ok(()),
+                // A policy may forbid this call and no other.
+                Some(NOT_PERMITTED | NOT_IMPLEMENTED) if self.is_ours() => self.kill(py, signal),
+                _ => Err(os_error(error)),
+            },
+            // Nobody else waits for it.
+            None => self.kill(py, signal),
+        }
+    }
+
+    /// Whether nobody has waited for the process, so that its number is its own: only the loop's thread will.
+    fn is_ours(&self) -> bool {
+        let child = self.child.borrow();
+        child.as_ref().is_some_and(|child| child.has_ended().is_ok())
+    }
+
+    /// Sends a signal by the number of the process.
+    fn kill(&self, py: Python<'_>, signal: i32) -> PyResult<()> {
+        match py.import("os")?.call_method1("kill", (self.pid.get(), signal)) {
+            Err(error) if !error.is_instance_of::<PyProcessLookupError>(py) => Err(error),
+            _ => Ok(()),
         }
     }
 }
