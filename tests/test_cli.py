@@ -3,7 +3,10 @@
 That programs cannot tell the difference from plain `python` is the matter of test_program.py.
 """
 
+import os
 import platform
+import pty
+import subprocess
 import sys
 
 import pytest
@@ -35,13 +38,6 @@ def cli(*args, **kwargs):
 
 
 # ---------------------------------------------------------------- usage
-
-
-def test_without_a_program_the_usage_is_shown():
-    done = cli()
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "usage: python -m sabio" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
@@ -104,6 +100,45 @@ def test_module_runs_on_sabio(script):
 
 def test_standard_input_runs_on_sabio():
     assert cli("-", stdin=WHICH_LOOP).stdout == "sabio\n"
+
+
+def test_without_arguments_a_program_that_is_piped_in_runs_on_sabio():
+    assert cli(stdin=WHICH_LOOP).stdout == "sabio\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--legacy"]], ids=["plain", "legacy"])
+def test_without_arguments_a_terminal_gets_a_prompt_that_runs_on_sabio(options):
+    ours, theirs = pty.openpty()
+    settings = {"TERM": "dumb", "PYTHON_BASIC_REPL": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sabio", *options],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env={**os.environ, **settings},
+    )
+    os.close(theirs)
+
+    def read_until(text, times=1):
+        said = ""
+        while said.count(text) < times:
+            said += os.read(ours, 10_000).decode()
+        return said
+
+    try:
+        # It imports asyncio before it asks, and shows that it does.
+        read_until(">>> ", times=2)
+        os.write(ours, b"await asyncio.sleep(0, type(asyncio.get_running_loop()).__module__ * 2)\n")
+        assert "sabiosabio" in read_until("sabiosabio")
+        os.write(ours, b"hasattr(asyncio, 'async'), 1 + 1\n")
+        assert f"({bool(options)}, 2)" in read_until(", 2)")
+        os.write(ours, b"exit()\n")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def test_every_way_to_get_a_loop_gives_one_of_sabio():

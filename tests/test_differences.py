@@ -187,22 +187,6 @@ def test_the_stack_below_a_program_shows_who_runs_it(tmp_path: Path, under_sabio
 
 
 @UNDER_SABIO
-def test_spawned_children_run_on_asyncio(tmp_path: Path, under_sabio: bool) -> None:
-    source = """\
-import asyncio, multiprocessing
-async def name(): return type(asyncio.get_running_loop()).__module__
-def work(_): return asyncio.run(name())
-if __name__ == "__main__":
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        print(work(0), *pool.map(work, [0]))
-"""
-    done = run_file(tmp_path / "app.py", source, under_sabio=under_sabio)
-    here, child = done.stdout.split()
-    assert (here == "sabio") == under_sabio
-    assert child == "asyncio.unix_events"
-
-
-@UNDER_SABIO
 def test_a_wrong_encoding_is_a_syntax_error_in_other_words(tmp_path: Path, under_sabio: bool) -> None:
     done = run_file(tmp_path / "app.py", "x = '\xe9'\n", under_sabio=under_sabio)
     assert done.returncode == 1

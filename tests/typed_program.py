@@ -46,6 +46,21 @@ async def main(loop: sabio.Loop) -> int:
     return await task
 
 
+async def under_its_name(name: str) -> str:
+    """What a program has that says `import sabio as asyncio`: what comes from elsewhere is of asyncio's own types."""
+    task: sabio.Task[str] = sabio.create_task(under_its_name(name))
+    sure: sabio.Task[str] = sabio.ensure_future(under_its_name(name))
+    future: sabio.Future[str] = sabio.get_running_loop().create_future()
+    elsewhere: asyncio.Queue[str] = sabio.Queue()
+    done, _pending = await sabio.wait([task, sure], return_when=sabio.FIRST_COMPLETED)
+    assert_type(done, set[sabio.Task[str]])
+    future.set_result(await sabio.shield(task))
+    assert_type(await sabio.gather(task, future), tuple[str, str])
+    async with sabio.timeout(1), sabio.TaskGroup() as group:
+        assert_type(group.create_task(elsewhere.get()), sabio.Task[str])
+    return await future
+
+
 def start() -> None:
     loop = sabio.new_event_loop()
     assert_type(loop, sabio.Loop)

@@ -1,4 +1,8 @@
-"""What `import sabio` gives: sabio's own names, and asyncio's where there is no native object for them."""
+"""What `import sabio` gives: sabio's own names, and asyncio's where there is no native object for them.
+
+To a type checker `Future` and `Task` are asyncio's, of which the native ones are subclasses: that is what loops, other
+libraries and typed functions give and take, so programs that say `import sabio as asyncio` pass where they passed.
+"""
 
 import sys
 from asyncio import ALL_COMPLETED as ALL_COMPLETED
@@ -14,6 +18,7 @@ from asyncio import BufferedProtocol as BufferedProtocol
 from asyncio import CancelledError as CancelledError
 from asyncio import DatagramProtocol as DatagramProtocol
 from asyncio import DatagramTransport as DatagramTransport
+from asyncio import Future as Future
 from asyncio import IncompleteReadError as IncompleteReadError
 from asyncio import InvalidStateError as InvalidStateError
 from asyncio import LimitOverrunError as LimitOverrunError
@@ -26,6 +31,7 @@ from asyncio import SendfileNotAvailableError as SendfileNotAvailableError
 from asyncio import Server as Server
 from asyncio import SubprocessProtocol as SubprocessProtocol
 from asyncio import SubprocessTransport as SubprocessTransport
+from asyncio import Task as Task
 from asyncio import TimeoutError as TimeoutError
 from asyncio import Transport as Transport
 from asyncio import WriteTransport as WriteTransport
@@ -92,7 +98,6 @@ from sabio._sabio import BoundedSemaphore as BoundedSemaphore
 from sabio._sabio import Condition as Condition
 from sabio._sabio import Coroutine as Coroutine
 from sabio._sabio import Event as Event
-from sabio._sabio import Future as Future
 from sabio._sabio import Handle as Handle
 from sabio._sabio import LifoQueue as LifoQueue
 from sabio._sabio import Lock as Lock
@@ -104,7 +109,6 @@ from sabio._sabio import Semaphore as Semaphore
 from sabio._sabio import StreamReader as StreamReader
 from sabio._sabio import StreamReaderProtocol as StreamReaderProtocol
 from sabio._sabio import StreamWriter as StreamWriter
-from sabio._sabio import Task as Task
 from sabio._sabio import TaskGroup as TaskGroup
 from sabio._sabio import Timeout as Timeout
 from sabio._sabio import TimerHandle as TimerHandle

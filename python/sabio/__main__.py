@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec
 
-from sabio import __version__, _program, install
+from sabio import __version__, _children, _program, install
 
 _P = ParamSpec("_P")
 
@@ -28,6 +28,7 @@ Run an asyncio program on sabio: whatever event loop it makes is sabio's, and so
   -m MODULE   a module or package, as python -m runs it
   -c CODE     a program given as a string
   -           a program read from standard input
+  (nothing)   a prompt at which await can be used, or, where there is no terminal, as -
   ARGS        what the program finds in sys.argv[1:]
 
   doctor      show what sabio is, on what it runs and what this machine lacks, and exit;
@@ -41,12 +42,17 @@ Options of the interpreter come before: python -X dev -m sabio app.py"""
 
 
 def main(arguments: list[str]) -> None:
-    """Run the program that the arguments name. SystemExit with status 2 if they name none."""
+    """Run the program that the arguments name. SystemExit with status 2 if they are wrong."""
     legacy = arguments[:1] == ["--legacy"]
     if legacy:
         arguments = arguments[1:]
     if not arguments:
-        _refuse("a program to run is missing")
+        # As the interpreter does by itself: a prompt for people, and a program that is piped in.
+        if sys.stdin is not None and sys.stdin.isatty():
+            _run(legacy, _program.run_module, "asyncio", [])
+        else:
+            _run(legacy, _program.run_stdin, [])
+        return
     first, rest = arguments[0], arguments[1:]
     if first in ("-h", "--help"):
         print(_HELP)
@@ -71,6 +77,7 @@ def main(arguments: list[str]) -> None:
 
 def _run(legacy: bool, program: Callable[_P, None], *arguments: _P.args, **options: _P.kwargs) -> None:
     install(legacy=legacy)
+    _children.follow()
     try:
         program(*arguments, **options)
     except SystemExit:

@@ -108,6 +108,12 @@ def uninstall() -> None:
             _installed = None
 
 
+def options() -> dict[str, bool] | None:
+    """What `install` was called with; None while sabio is not installed."""
+    with _lock:
+        return None if _installed is None else {"legacy": _installed.is_legacy}
+
+
 def _put_native_names() -> Replacements:
     done = Replacements()
     for module, natives in NATIVE.items():
