@@ -136,8 +136,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def loop_of(item: pytest.Item) -> str | None:
+    """The loop under test, or the world whose objects are, by name."""
     callspec = getattr(item, "callspec", None)
-    return None if callspec is None else callspec.params.get("loop_name")
+    if callspec is None:
+        return None
+    return callspec.params.get("loop_name", callspec.params.get("world"))
 
 
 def mark_lacking(

@@ -63,8 +63,8 @@ pub(crate) fn replaced_coroutine(task: &Ref<Task>, known: &Obj) -> Option<Obj> {
 }
 
 /// Makes a task that has ended in its first, eager step let go of its coroutine, as asyncio's does.
-pub(crate) fn drop_coroutine(task: &Ref<Task>) {
-    drop(CORO_OF_TASK.take(task));
+pub(crate) fn drop_coroutine(py: Python<'_>, task: &Ref<Task>) {
+    drop(CORO_OF_TASK.take(py, task));
 }
 
 impl TaskImage {

@@ -145,7 +145,7 @@ fn start(
     if eager_start && event_loop.is_running_here() {
         step::run_eagerly(py, event_loop, task)?;
         if task.core().state() != State::Pending {
-            image::drop_coroutine(task);
+            image::drop_coroutine(py, task);
         }
         Ok(())
     } else {

@@ -160,12 +160,13 @@ impl<T: Class> Field<T> {
         })
     }
 
-    /// Takes the object out of `instance`, if it is known where.
-    pub(crate) fn take(&self, instance: &Ref<T>) -> Option<Obj> {
+    /// Takes the object out of `instance`, if it is known where, and leaves None there. Nothing at all, which the base's
+    /// own instances may have, is more than the base of every version copes with.
+    pub(crate) fn take(&self, py: Python<'_>, instance: &Ref<T>) -> Option<Obj> {
         let place = self.place(instance)?;
-        // SAFETY: the word holds an owned object, which is taken over, or null, as it may in the base's own instances.
+        // SAFETY: the word holds an owned object, which is taken over, or null; it owns the None that it gets.
         unsafe {
-            let object = place.replace(std::ptr::null_mut());
+            let object = place.replace(Obj::none(py).into_ptr());
             (!object.is_null()).then(|| Obj::from_owned(object))
         }
     }
