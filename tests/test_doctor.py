@@ -68,8 +68,28 @@ def test_what_the_system_refuses_is_named_with_the_reason(doctor, monkeypatch):
 
     monkeypatch.setattr("os.pidfd_open", refuse)
     lines = missing(doctor.report())
-    refused = [line for line in lines if line.startswith("  pidfd ")]
-    assert refused == ["  pidfd          [Errno 1] Operation not permitted; a thread waits for each process"]
+    assert [line for line in lines if line.startswith("  pidfd ")] == [
+        "  pidfd          [Errno 1] Operation not permitted; a thread waits for each process",
+        "  pidfd signals  there is no pidfd",
+    ]
+
+
+def test_signals_that_go_by_number_are_told_of_alone(doctor, monkeypatch):
+    def refuse(*_arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("signal.pidfd_send_signal", refuse)
+    [line] = [line for line in missing(doctor.report()) if "pidfd" in line]
+    assert line.startswith("  pidfd signals  [Errno 1] Operation not permitted; signals go by the number")
+
+
+def test_sendfile_is_not_said_to_be_missing_where_no_file_can_be_made(doctor, monkeypatch):
+    def read_only(*_arguments, **_options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    lines = list(doctor.report())
+    assert lines[lines.index("not to be tried here") + 1 :] == ["  sendfile       no file can be made"]
 
 
 def test_interpreter_built_without_a_call_lacks_it(doctor, monkeypatch):

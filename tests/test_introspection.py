@@ -1,6 +1,7 @@
 """Looking at tasks from outside: all_tasks, the call graph, `python -m asyncio ps` (asyncio docs, "Introspection")."""
 
 import asyncio
+import contextlib
 import importlib
 import json
 import subprocess
@@ -178,20 +179,49 @@ OBSERVED = """
 """
 
 
-@pytest.fixture
-def observed(loop_name):
-    """A program that waits for ever, in a process of its own; its number."""
+BELOW_WAIT_FOR = """
+    wait_for = getattr(__import__("{loop_name}"), "wait_for")
+
+    async def below():
+        await asyncio.get_running_loop().create_future()
+
+    async def above():
+        await wait_for(below(), 1000)
+
+    async def main():
+        task = asyncio.create_task(above(), name="waiter")
+        await asyncio.sleep(0.01)
+        graph = asyncio.capture_call_graph(task)
+        print(*[entry.frame.f_code.co_name for entry in graph.call_stack if entry.frame], flush=True)
+        await task
+
+    loop = new_event_loop()
+    loop.run_until_complete(main())
+"""
+
+
+@contextlib.contextmanager
+def running(loop_name, code):
+    """A program that waits for ever, in a process of its own, and has said so in a line: its number and the line."""
     with subprocess.Popen(
-        [sys.executable, "-c", program(loop_name, OBSERVED)],
+        [sys.executable, "-c", program(loop_name, code)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment({}),
         text=True,
     ) as child:
-        assert child.stdout.readline() == "ready\n"
-        yield child.pid
-        child.kill()
-        child.communicate()
+        try:
+            yield child.pid, child.stdout.readline()
+        finally:
+            child.kill()
+            child.communicate()
+
+
+@pytest.fixture
+def observed(loop_name):
+    with running(loop_name, OBSERVED) as (pid, line):
+        assert line == "ready\n"
+        yield pid
 
 
 def observe(command, pid):
@@ -224,6 +254,18 @@ def test_pstree_shows_the_tree(observed):
     assert order == sorted(order)
     assert "branch 1" in text
     assert "leaf 1" in text
+
+
+@since_3_14
+def test_what_is_below_a_native_coroutine_is_seen_from_inside_only(loop_name):
+    # A difference (docs/differences.md): from outside, the interpreter follows frames of Python code alone.
+    with running(loop_name, BELOW_WAIT_FOR.replace("{loop_name}", loop_name)) as (pid, line):
+        inside = line.split()
+        assert inside[0] == "below"
+        assert inside[-1] == "above"
+        tree = observe("pstree", pid)
+    assert "above" in tree
+    assert ("below" in tree) == (loop_name == "asyncio")
 
 
 def test_tasks_of_a_live_program_can_be_dumped_from_inside(loop_name):

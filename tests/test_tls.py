@@ -198,3 +198,30 @@ async def test_limits_are_those_that_were_set(kind):
         assert get() == (high // 4, high)
         transport.close()
         await protocol.lost
+
+
+async def test_functions_in_the_place_of_the_lower_protocols_methods_are_called():
+    """As programs do that want to know when a connection is really gone (aiohttp's advice for a graceful shutdown)."""
+    async with serving(EchoRecorder) as served:
+        transport, protocol = await served.connect()
+        below = transport._ssl_protocol
+        told = []
+
+        def wrap(name):
+            original = getattr(below, name)
+
+            def called(*args):
+                told.append((name, *args))
+                return original(*args)
+
+            setattr(below, name, called)
+
+        for name in ("eof_received", "connection_lost"):
+            wrap(name)
+        transport.write(b"data")
+        assert await protocol.receive(4) == b"data"
+        served.protocols[0].transport.abort()
+        await protocol.lost
+        # Told when both transports have lost it.
+        await until(lambda: told)
+        assert told[-1][0] == "connection_lost"

@@ -22,8 +22,9 @@ def when_done(future: asyncio.Future[int]) -> None:
 
 
 async def main(loop: sabio.Loop) -> int:
-    assert_type(loop.call_soon(print, 1), sabio.Handle)
-    assert_type(loop.call_later(1.5, print, "text", context=None).when(), float)
+    handle: sabio.Handle = loop.call_soon(print, 1)
+    timer: sabio.TimerHandle = sabio.get_running_loop().call_later(1.5, handle.cancel)
+    assert_type(loop.call_later(1.5, print, "text", context=None).when() - timer.when(), float)
 
     future: asyncio.Future[int] = loop.create_future()
     future.add_done_callback(when_done)

@@ -1,7 +1,8 @@
 """What `import sabio` gives: sabio's own names, and asyncio's where there is no native object for them.
 
-To a type checker `Future` and `Task` are asyncio's, of which the native ones are subclasses: that is what loops, other
-libraries and typed functions give and take, so programs that say `import sabio as asyncio` pass where they passed.
+To a type checker `Future`, `Task`, `Handle` and `TimerHandle` are asyncio's, of which the native ones are subclasses:
+that is what loops, other libraries and typed functions give and take, so programs that say `import sabio as asyncio`
+pass where they passed.
 """
 
 import sys
@@ -19,6 +20,7 @@ from asyncio import CancelledError as CancelledError
 from asyncio import DatagramProtocol as DatagramProtocol
 from asyncio import DatagramTransport as DatagramTransport
 from asyncio import Future as Future
+from asyncio import Handle as Handle
 from asyncio import IncompleteReadError as IncompleteReadError
 from asyncio import InvalidStateError as InvalidStateError
 from asyncio import LimitOverrunError as LimitOverrunError
@@ -33,6 +35,7 @@ from asyncio import SubprocessProtocol as SubprocessProtocol
 from asyncio import SubprocessTransport as SubprocessTransport
 from asyncio import Task as Task
 from asyncio import TimeoutError as TimeoutError
+from asyncio import TimerHandle as TimerHandle
 from asyncio import Transport as Transport
 from asyncio import WriteTransport as WriteTransport
 from asyncio import all_tasks as all_tasks
@@ -98,7 +101,6 @@ from sabio._sabio import BoundedSemaphore as BoundedSemaphore
 from sabio._sabio import Condition as Condition
 from sabio._sabio import Coroutine as Coroutine
 from sabio._sabio import Event as Event
-from sabio._sabio import Handle as Handle
 from sabio._sabio import LifoQueue as LifoQueue
 from sabio._sabio import Lock as Lock
 from sabio._sabio import Loop as Loop
@@ -111,7 +113,6 @@ from sabio._sabio import StreamReaderProtocol as StreamReaderProtocol
 from sabio._sabio import StreamWriter as StreamWriter
 from sabio._sabio import TaskGroup as TaskGroup
 from sabio._sabio import Timeout as Timeout
-from sabio._sabio import TimerHandle as TimerHandle
 from sabio._sabio import __version__ as __version__
 from sabio._sabio import as_completed as as_completed
 from sabio._sabio import create_subprocess_exec as create_subprocess_exec

@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from sabio import __version__, _sabio
 from sabio._runner import new_event_loop
@@ -153,16 +154,30 @@ def _wait_in_nanoseconds() -> None:
 
 
 def _pidfd() -> None:
-    descriptor = os.pidfd_open(os.getpid())
+    os.close(os.pidfd_open(os.getpid()))
+
+
+def _pidfd_send_signal() -> None:
+    try:
+        descriptor = os.pidfd_open(os.getpid())
+    except OSError as error:
+        raise Untried("there is no pidfd") from error
     try:
         signal.pidfd_send_signal(descriptor, 0)  # no signal: it only asks
     finally:
         os.close(descriptor)
 
 
+def _temporary_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise Untried("no file can be made") from error
+
+
 def _sendfile() -> None:
     left, right = socket.socketpair()
-    with left, right, tempfile.TemporaryFile() as file:
+    with left, right, _temporary_file() as file:
         file.write(b"sent by the kernel")
         file.flush()
         os.sendfile(left.fileno(), file.fileno(), 0, mmap.PAGESIZE)
@@ -231,8 +246,14 @@ FEATURES = (
     Feature(
         "pidfd",
         _pidfd,
-        "the poller tells of the end of processes, signals reach no stranger",
+        "the poller tells of the end of processes",
         "a thread waits for each process",
+    ),
+    Feature(
+        "pidfd signals",
+        _pidfd_send_signal,
+        "signals reach the process that is meant and no stranger",
+        "signals go by the number of a process, which is its own until it was waited for",
     ),
     Feature(
         "sendfile",

@@ -4,6 +4,12 @@
 //! `handle`, `future`, `task`, `step` and `coroutine` (what runs), `event_loop` (what runs it), `transport` (what
 //! talks to the world).
 
+#[cfg(Py_GIL_DISABLED)]
+compile_error!(
+    "sabio relies on the global interpreter lock and cannot be built for a free-threaded CPython (3.13t, 3.14t): \
+     use the ordinary build of that version"
+);
+
 mod alarm;
 mod any_task;
 mod asyncio;
@@ -61,7 +67,7 @@ mod _sabio {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
 
-    use crate::ffi::{Global, Obj, is_main_interpreter, meet_interpreter};
+    use crate::ffi::{Global, Obj, is_first_start, is_main_interpreter, meet_interpreter};
 
     /// What kind of build this is, for `python -m sabio doctor`. `guided` is set by `scripts/guided.py`.
     const BUILD: &str = if cfg!(guided) {
@@ -84,6 +90,12 @@ mod _sabio {
             // CPython 3.12 and newer see to it themselves, with these words.
             return Err(PyImportError::new_err(
                 "module sabio._sabio does not support loading in subinterpreters",
+            ));
+        }
+        if !is_first_start(py)? {
+            return Err(PyImportError::new_err(
+                "sabio cannot be used in an interpreter that was ended and started again in the same process: \
+                 start it once, or use a process for each",
             ));
         }
         if let Some(names) = NAMES.try_get(py) {

@@ -410,6 +410,22 @@ fn reset(py: Python<'_>, signal: i32) -> PyResult<()> {
     Ok(())
 }
 
+/// `_signal_handlers`: number -> handle, as it is now. prompt_toolkit looks there for the handler that it displaces.
+fn signal_handlers(slf: &Ref<Loop>, py: Python<'_>) -> PyResult<Obj> {
+    let handlers: Vec<_> = {
+        let handlers = slf.signals.handlers.borrow();
+        handlers
+            .iter()
+            .map(|(signal, handle)| (*signal, handle.clone()))
+            .collect()
+    };
+    let dict = PyDict::new(py);
+    for (signal, handle) in handlers {
+        dict.set_item(signal, handle.bind(py))?;
+    }
+    Ok(Obj::from(&dict))
+}
+
 /// Removes the handler of a signal: whether there was one.
 fn remove(slf: &Ref<Loop>, py: Python<'_>, signal: i32) -> PyResult<bool> {
     let Some(handle) = slf.signals.take_handler(signal) else {
@@ -470,5 +486,10 @@ pub(super) fn define(table: &mut MethodTable<Loop>) {
                 let number = check_signal(args.single("remove_signal_handler", "sig")?)?;
                 remove(slf, args.py(), number)
             },
+        )
+        .getter(
+            c"_signal_handlers",
+            c"The handles of the signals that have handlers, by number: a copy.",
+            signal_handlers,
         );
 }

@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
+use pyo3::exceptions::PySystemError;
 use pyo3::ffi as py_ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 /// A value that is set once, when the module is initialised, and read on attached threads only.
 pub(crate) struct Global<T>(OnceLock<Attached<T>>);
@@ -70,4 +72,28 @@ pub(crate) fn meet_interpreter(py: Python<'_>) {
 pub(crate) fn is_main_interpreter(_py: Python<'_>) -> bool {
     // SAFETY: this thread is attached, as the token says; both functions only read a pointer of the runtime's.
     unsafe { py_ffi::PyInterpreterState_Get() == py_ffi::PyInterpreterState_Main() }
+}
+
+/// Whether the module was made before.
+static MADE: AtomicBool = AtomicBool::new(false);
+
+/// Whether this interpreter is the first one in which the module is made. A program that embeds the interpreter may end
+/// and start it again: it is another one then, in which nothing is alive that the statics here hold.
+///
+/// # Errors
+/// MemoryError; SystemError if the interpreter has no place for what belongs to it.
+pub(crate) fn is_first_start(py: Python<'_>) -> PyResult<bool> {
+    // SAFETY: this thread is attached; the function gives a borrowed dict that lives as long as the interpreter.
+    let state = unsafe { py_ffi::PyInterpreterState_GetDict(py_ffi::PyInterpreterState_Get()) };
+    if state.is_null() {
+        return Err(PySystemError::new_err("the interpreter has no dict of its own"));
+    }
+    // SAFETY: not null, alive, and borrowed: a reference of our own is taken.
+    let state = unsafe { Bound::from_borrowed_ptr(py, state) }.cast_into::<PyDict>()?;
+    const MARK: &str = "sabio._sabio";
+    if MADE.swap(true, Relaxed) {
+        return state.contains(MARK);
+    }
+    state.set_item(MARK, true)?;
+    Ok(true)
 }

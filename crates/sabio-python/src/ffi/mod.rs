@@ -66,7 +66,7 @@ pub(crate) use error::{
     raising,
 };
 pub(crate) use function::{add_fast_function, add_function};
-pub(crate) use global::{Global, is_main_interpreter, meet_interpreter};
+pub(crate) use global::{Global, is_first_start, is_main_interpreter, meet_interpreter};
 pub(crate) use image::{Counter, Field, Image};
 pub(crate) use instance::Derived;
 pub(crate) use kept::{Kept, set_traced};

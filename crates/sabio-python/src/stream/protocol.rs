@@ -194,6 +194,11 @@ fn recall(slf: &Ref<StreamReaderProtocol>, py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+fn set(slot: &ObjCell, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    slot.set((!value.is_none()).then(|| Obj::from(value)));
+    Ok(())
+}
+
 /// Whether the connection is encrypted.
 fn is_over_ssl(py: Python<'_>, transport: &Bound<'_, PyAny>) -> PyResult<bool> {
     let context = transport.call_method1("get_extra_info", ("sslcontext",))?;
@@ -397,12 +402,17 @@ fn define_attributes(table: &mut MethodTable<StreamReaderProtocol>) {
             closed,
         )
         .getter(c"_loop", c"The event loop.", |slf, _py| Ok(slf.event_loop.get()))
-        .getter(
+        // Programs from before 3.11 set these two when they have called `loop.start_tls()`.
+        .attribute(
             c"_transport",
             c"The transport while it is connected, or None.",
             |slf, py| {
                 recall(slf, py)?;
                 Ok(slf.transport.get())
+            },
+            |slf, transport| {
+                recall(slf, transport.py())?;
+                set(&slf.transport, transport)
             },
         )
         .getter(
@@ -410,15 +420,20 @@ fn define_attributes(table: &mut MethodTable<StreamReaderProtocol>) {
             c"The task of a server's callback, or None.",
             |slf, _py| Ok(slf.task.get()),
         )
-        .getter(
+        .attribute(
             c"_client_connected_cb",
             c"A server's callback, or None.",
             |slf, _py| Ok(slf.client_connected_cb.get()),
+            |slf, callback| set(&slf.client_connected_cb, callback),
         )
-        .getter(
+        .attribute(
             c"_over_ssl",
             c"Whether the connection is encrypted.",
             |slf, _py| Ok(slf.over_ssl.get()),
+            |slf, value| {
+                slf.over_ssl.set(value.is_truthy()?);
+                Ok(())
+            },
         )
         .getter(c"_paused", c"Whether writing is paused.", |slf, _py| {
             Ok(slf.flow.is_paused())

@@ -418,7 +418,15 @@ fn define_connection(table: &mut MethodTable<StreamWriter>) {
                 Ok(())
             },
         )
-        .getter(c"_reader", c"The reader, or None.", |slf, _py| Ok(slf.writer.reader.get()))
+        .attribute(
+            c"_reader",
+            c"The reader, or None.",
+            |slf, _py| Ok(slf.writer.reader.get()),
+            |slf, reader| {
+                slf.writer.reader.set((!reader.is_none()).then(|| Obj::from(reader)));
+                Ok(())
+            },
+        )
         .getter(c"_loop", c"The event loop.", |slf, _py| Ok(slf.writer.event_loop.get()));
 }
 

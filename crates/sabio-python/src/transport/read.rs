@@ -9,7 +9,7 @@ use sabio_reactor::socket;
 
 use super::channel::SocketChannel;
 use super::close;
-use super::receive::{Amount, NoMemory, receive_bytes, receive_for_reader};
+use super::receive::{NoMemory, receive_bytes, receive_for_reader};
 use super::shared::log_debug;
 use super::stream::{Delivery, Stream};
 use super::tls;
@@ -86,7 +86,7 @@ fn read_for_reader(
     if size == 0 {
         return at_eof(slf, py, protocol);
     }
-    slf.expected.set(Amount::after(size));
+    slf.expected.set(expected.after(size));
     turn.read(size, expected.most());
     match reader.received(py) {
         Ok(()) => Ok(()),
@@ -114,7 +114,7 @@ fn read_data(
         drop(data);
         return at_eof(slf, py, protocol);
     }
-    slf.expected.set(Amount::after(size));
+    slf.expected.set(expected.after(size));
     turn.read(size, expected.most());
     match Stream::deliver(slf, py, protocol, &names(py)?.data_received, &[&data]) {
         Ok(_) => Ok(()),

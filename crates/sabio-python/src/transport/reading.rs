@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use pyo3::prelude::*;
 
-use super::receive::MAX_SIZE;
+use super::receive::Amount;
 use super::shared::{Transport, log_debug};
 use crate::ffi::{MethodTable, Ref};
 
@@ -12,6 +12,9 @@ use crate::ffi::{MethodTable, Ref};
 pub(crate) trait Reading: Transport {
     /// Whether the protocol, or whoever stands for it, wants no data.
     fn reading_paused(&self) -> &Cell<bool>;
+
+    /// What is expected of the next read.
+    fn expected(&self) -> &Cell<Amount>;
 
     /// Reading goes on after a pause.
     fn resumed(_slf: &Ref<Self>) {}
@@ -69,9 +72,13 @@ pub(super) fn define<T: Reading>(table: &mut MethodTable<T>) {
         .getter(c"_paused", c"Whether reading is paused.", |slf, _py| {
             Ok(slf.reading_paused().get())
         })
-        .getter(
+        .attribute(
             c"max_size",
             c"The most that one read gives, in bytes.",
-            |_slf, _py| Ok(MAX_SIZE),
+            |slf, _py| Ok(slf.expected().get().max_size()),
+            |slf, max_size| {
+                slf.expected().set(Amount::limited(max_size)?);
+                Ok(())
+            },
         );
 }

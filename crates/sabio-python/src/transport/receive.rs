@@ -4,7 +4,9 @@
 //! cut afterwards. Which of the two the next one is depends on what came last: see [`Amount`].
 
 use std::io;
+use std::num::NonZeroU32;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -27,7 +29,7 @@ const MEDIUM: usize = 120 * 1024;
 
 /// How much is expected of a read, by what the last one gave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum Amount {
+pub(crate) enum Amount {
     /// It goes through the loop's buffer.
     #[default]
     Small,
@@ -35,13 +37,17 @@ pub(super) enum Amount {
     Medium,
     /// It goes into an object of [`MAX_SIZE`] bytes.
     Large,
+    /// A program has set how much it gives at most, in bytes.
+    Set(NonZeroU32),
 }
 
 impl Amount {
     /// What to expect after a read of `size` bytes.
     #[inline]
-    pub(super) fn after(size: usize) -> Amount {
-        if size < LARGE {
+    pub(super) fn after(self, size: usize) -> Amount {
+        if let Amount::Set(_) = self {
+            self
+        } else if size < LARGE {
             Amount::Small
         } else if size < MEDIUM {
             Amount::Medium
@@ -56,7 +62,38 @@ impl Amount {
         match self {
             Amount::Small | Amount::Large => MAX_SIZE,
             Amount::Medium => MEDIUM,
+            Amount::Set(most) => most.get() as usize,
         }
+    }
+
+    /// Whether it goes straight into an object of its own.
+    #[inline]
+    fn is_large(self) -> bool {
+        match self {
+            Amount::Small => false,
+            Amount::Medium | Amount::Large => true,
+            Amount::Set(most) => most.get() as usize >= LARGE,
+        }
+    }
+
+    /// What `max_size` says, in bytes.
+    pub(super) fn max_size(self) -> usize {
+        match self {
+            Amount::Set(most) => most.get() as usize,
+            _ => MAX_SIZE,
+        }
+    }
+
+    /// No read gives more than `max_size` from here on. ValueError unless that is a positive number of 32 bits.
+    pub(super) fn limited(max_size: &Bound<'_, PyAny>) -> PyResult<Amount> {
+        let size: i64 = max_size.extract()?;
+        let most = u32::try_from(size).ok().and_then(NonZeroU32::new);
+        most.map(Amount::Set).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "max_size is the number of bytes that one read gives at most, at least 1 and at most {} (got {size})",
+                u32::MAX
+            ))
+        })
     }
 }
 
@@ -69,11 +106,12 @@ pub(super) fn receive_bytes<C: Channel>(
     expected: Amount,
     size: &mut usize,
 ) -> PyResult<io::Result<Obj>> {
-    if expected != Amount::Small {
+    if expected.is_large() {
         return receive_large::<C>(descriptor, py, expected, size);
     }
     let mut scratch = event_loop.scratch().borrow_mut();
-    match descriptor.borrow().and_then(|fd| C::receive(fd, &mut scratch)) {
+    let memory = &mut scratch[..expected.most()];
+    match descriptor.borrow().and_then(|fd| C::receive(fd, memory)) {
         Ok(count) => {
             *size = count;
             // Making bytes runs no Python code, so the borrow may last.
@@ -112,7 +150,7 @@ pub(super) fn receive_for_reader<C: Channel>(
     expected: Amount,
     reader: &Reader,
 ) -> Result<io::Result<usize>, NoMemory> {
-    if expected != Amount::Small && reader.is_empty() {
+    if expected.is_large() && reader.is_empty() {
         // Straight into the object that who reads next gets.
         let mut size = 0;
         let received =
@@ -125,7 +163,7 @@ pub(super) fn receive_for_reader<C: Channel>(
         }));
     }
     let mut scratch = event_loop.scratch().borrow_mut();
-    let memory = &mut scratch[..expected.most()];
+    let memory = &mut scratch[..expected.most().min(MAX_SIZE)];
     match descriptor.borrow().and_then(|fd| C::receive(fd, memory)) {
         // Neither making bytes nor copying them runs Python code, so the borrow may last.
         Ok(size) => {

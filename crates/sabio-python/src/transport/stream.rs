@@ -160,6 +160,10 @@ impl Reading for Stream {
     fn reading_paused(&self) -> &Cell<bool> {
         &self.reading_paused
     }
+
+    fn expected(&self) -> &Cell<Amount> {
+        &self.expected
+    }
 }
 
 /// What a transport is made of.

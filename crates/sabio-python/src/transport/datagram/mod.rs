@@ -21,6 +21,7 @@ use self::peers::Peers;
 use self::receive::Pace;
 use self::send::Queue;
 use super::reading::{self, Reading};
+use super::receive::Amount;
 use super::shared::{self, Shared, Transport, begin_soon, describe, finalize};
 use super::stream::Parts;
 use super::{Source, close, extra, flow};
@@ -47,6 +48,8 @@ pub(crate) struct Datagram {
     queued: Cell<usize>,
     peers: Peers,
     reading_paused: Cell<bool>,
+    /// Holds `max_size`, behind which a datagram is cut off.
+    expected: Cell<Amount>,
     /// Data and sender of what was received together with the datagram after which the protocol has paused reading.
     waiting: RefCell<VecDeque<(Obj, Obj)>>,
     /// As in a stream: will be flushed when the callback that runs now returns; is itself calling its protocol; waits for the
@@ -183,6 +186,10 @@ impl Reading for Datagram {
         &self.reading_paused
     }
 
+    fn expected(&self) -> &Cell<Amount> {
+        &self.expected
+    }
+
     fn resumed(slf: &Ref<Datagram>) {
         let Some(event_loop) = slf.event_loop.get().filter(|_| slf.has_waiting()) else {
             return;
@@ -236,6 +243,7 @@ pub(crate) fn open(
         queued: Cell::new(0),
         peers: Peers::default(),
         reading_paused: Cell::new(false),
+        expected: Cell::default(),
         waiting: RefCell::default(),
         corked: Cell::new(false),
         receiving: Cell::new(false),

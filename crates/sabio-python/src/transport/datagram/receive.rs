@@ -136,6 +136,7 @@ fn receive_batch(
     // The sender and the size of the datagram before.
     let mut before = (ptr::null_mut(), 0);
     let mut is_row = false;
+    let max_size = slf.expected.get().max_size();
     for index in 0..count {
         let Some(datagram) = batch.datagram(index) else {
             break;
@@ -149,7 +150,7 @@ fn receive_batch(
         is_row |= sender == before;
         before = sender;
         for piece in pieces {
-            let data = bytes_from_slice(py, piece)?;
+            let data = bytes_from_slice(py, &piece[..piece.len().min(max_size)])?;
             if slf.reading_paused.get() {
                 slf.waiting.borrow_mut().push_back((data, from.clone()));
                 continue;
@@ -184,7 +185,9 @@ pub(super) fn deliver_waiting(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &
 /// Receives by the Python socket, which knows the addresses of every family.
 fn receive_one(slf: &Ref<Datagram>, py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<()> {
     let socket = slf.descriptor.python_socket(py)?;
-    let received = socket.bind(py).call_method1("recvfrom", (UNIX_SIZE,));
+    let received = socket
+        .bind(py)
+        .call_method1("recvfrom", (slf.expected.get().max_size(),));
     match received.and_then(|received| received.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()) {
         Ok((data, from)) => deliver(slf, py, event_loop, &data.into(), &from.into()),
         Err(error)

@@ -175,6 +175,10 @@ impl Reading for ReadPipe {
     fn reading_paused(&self) -> &Cell<bool> {
         &self.reading_paused
     }
+
+    fn expected(&self) -> &Cell<Amount> {
+        &self.expected
+    }
 }
 
 /// The descriptor has data, or its end. SystemExit and KeyboardInterrupt come back as errors.
@@ -217,7 +221,7 @@ fn read(slf: &Ref<ReadPipe>, py: Python<'_>, event_loop: &Ref<Loop>, turn: &mut 
             {
                 slf.growth.filled(fd);
             }
-            slf.expected.set(Amount::after(size));
+            slf.expected.set(expected.after(size));
             turn.read(size, expected.most());
             Ok(())
         }

@@ -1,12 +1,14 @@
 //! What the transport below takes for its protocol: asyncio's `BufferedProtocol`, which passes everything on to the TLS
-//! transport above. A stream transport of ours knows it and hands data over without calling it.
+//! transport above. A stream transport of ours knows it and hands data over without calling it. Programs get at it by the
+//! transport's `_ssl_protocol` and put functions of their own in the place of `connection_lost` and `eof_received`, to learn
+//! when a connection is really gone: instances have a dict, and these two are called by their names.
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::transport::Tls;
 use super::{handshake, read, shutdown, write};
-use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Slot, Visit};
+use crate::ffi::{Base, Class, ClassBuilder, ClassCell, MethodTable, Obj, Ref, Slot, Visit, public_class};
 
 /// The data of a protocol.
 pub(crate) struct TlsProtocol {
@@ -16,8 +18,9 @@ pub(crate) struct TlsProtocol {
 static PROTOCOL: ClassCell = ClassCell::new();
 
 impl Class for TlsProtocol {
-    const NAME: &'static std::ffi::CStr = c"sabio._TLSProtocol";
+    const NAME: &'static std::ffi::CStr = c"sabio._TLSProtocolCore";
     const PLAIN: bool = false;
+    const SUBCLASSABLE: bool = true;
 
     fn cell() -> &'static ClassCell {
         &PROTOCOL
@@ -38,18 +41,18 @@ impl TlsProtocol {
         let data = TlsProtocol {
             transport: Slot::new(Some(transport.clone())),
         };
-        Ok(Ref::create(py, data)?)
+        Ok(Ref::create_public(py, data)?)
     }
 
     /// The transport above, if `protocol` is one of these.
     #[inline]
     pub(in crate::transport) fn above(protocol: &Bound<'_, PyAny>) -> Option<Ref<Tls>> {
-        Ref::<TlsProtocol>::downcast_exact(protocol)?.transport.get()
+        Ref::<TlsProtocol>::downcast(protocol)?.transport.get()
     }
 
     /// Whether `protocol` is one of these.
     pub(in crate::transport) fn is(protocol: &Bound<'_, PyAny>) -> bool {
-        Ref::<TlsProtocol>::downcast_exact(protocol).is_some()
+        Ref::<TlsProtocol>::downcast(protocol).is_some()
     }
 }
 
@@ -140,8 +143,9 @@ pub(super) fn init(py: Python<'_>) -> PyResult<()> {
         .import("asyncio")?
         .getattr("BufferedProtocol")?
         .cast_into::<PyType>()?;
-    ClassBuilder::<TlsProtocol>::new(c"The protocol of the transport below a TLS transport.")
+    let core = ClassBuilder::<TlsProtocol>::new(c"The native part of the protocol below a TLS transport.")
         .members(define)
         .build(py, &Base::Slots(base))?;
-    Ok(())
+    let doc = "The protocol of the transport below a TLS transport.";
+    PROTOCOL.set_public(&public_class(py, "_TLSProtocol", &[&core], doc)?)
 }
