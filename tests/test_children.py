@@ -96,6 +96,12 @@ def test_what_was_imported_before_makes_no_difference(program):
     assert outcomes(done) == expected(SABIO)
 
 
+def test_looking_for_the_module_makes_no_difference(program):
+    path = program("\nimport importlib.util\nassert importlib.util.find_spec('multiprocessing.spawn').has_location\n")
+    done = run_python("-m", "sabio", path.name, "spawn", cwd=path.parent)
+    assert outcomes(done) == expected(SABIO)
+
+
 @pytest.mark.parametrize("method", FRESH)
 def test_children_of_a_program_that_has_uninstalled_sabio_run_without_it(program, method):
     path = program(BEFORE.format(call="sabio.uninstall()"))

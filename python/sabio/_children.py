@@ -53,8 +53,9 @@ def _change(spawn: ModuleType) -> None:
 class _Loader(Loader):
     """Runs the module as its own loader does, and changes it then."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: Loader, finder: MetaPathFinder) -> None:
         self._loader = loader
+        self._finder = finder
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
@@ -65,21 +66,22 @@ class _Loader(Loader):
         if spec is not None:
             spec.loader = self._loader
         self._loader.exec_module(module)
-        _change(module)
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
+            _change(module)
 
 
 class _Finder(MetaPathFinder):
-    """Waits for the module to be imported, once."""
+    """Waits for the module to be imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != _SPAWN:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader, self)
         return spec
 
 

@@ -12,6 +12,7 @@ use pyo3::types::PyBool;
 
 use crate::any_task::RunningLoop;
 use crate::asyncio::asyncio;
+use crate::event_loop::{asyncios_future, runs_asyncios_task};
 use crate::ffi::{
     Base, Class, ClassBuilder, ClassCell, LocalWake, Obj, ObjCell, Ref, Visit, call_method, waker_table,
 };
@@ -81,16 +82,15 @@ impl ForeignWaiter {
             return Ok(Obj::none(py));
         }
         let future = match &self.running {
-            RunningLoop::Ours(event_loop) => {
+            RunningLoop::Ours(event_loop) if !runs_asyncios_task(py)? => {
                 let future = crate::future::create(py, event_loop)?;
                 future.core().blocking().set(true);
                 future.into_obj()
             }
+            RunningLoop::Ours(event_loop) => blocking(py, asyncios_future(py, event_loop)?)?,
             RunningLoop::Other(event_loop) => {
-                let names = names(py)?;
-                let future = call_method(py, event_loop, &names.create_future, &[])?;
-                future.bind(py).setattr(names.blocking.text(py), true)?;
-                future
+                let made = call_method(py, event_loop, &names(py)?.create_future, &[])?;
+                blocking(py, made)?
             }
         };
         self.future.set(Some(future.clone()));
@@ -140,6 +140,12 @@ impl ForeignWaiter {
         }
         Ok(())
     }
+}
+
+/// The future, marked as what a coroutine awaits.
+fn blocking(py: Python<'_>, future: Obj) -> PyResult<Obj> {
+    future.bind(py).setattr(names(py)?.blocking.text(py), true)?;
+    Ok(future)
 }
 
 /// Builds the class.

@@ -52,6 +52,7 @@ use sabio_reactor::{Events, ForkMark, Reactor, Readiness, RemoteWakers, Resolver
 pub(crate) use self::class::init;
 pub(crate) use self::clock::time;
 pub(crate) use self::cork::CorkedTransport;
+pub(crate) use self::tasks::{asyncios_future, runs_asyncios_task};
 use crate::ffi::ContextCache;
 use crate::ffi::{
     Class, ClassCell, Global, LocalQueue, Obj, ObjCell, Ref, Visit, meet_interpreter, try_to_grow,

@@ -205,7 +205,7 @@ fn other_future_class(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
         .get_item(names(py)?.future_class.bind(py))?;
     Ok(class.filter(|class| {
         if asyncio.original_future.is(class) {
-            runs_asyncios_task(py, asyncio)
+            is_in_asyncios_task(py, asyncio)
         } else {
             !future::Future::is_class(py, class)
         }
@@ -214,13 +214,26 @@ fn other_future_class(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
 
 /// Whether a task of asyncio's own class runs. Before 3.14 asking would be dear, and the answer is no.
 #[inline]
-fn runs_asyncios_task(py: Python<'_>, asyncio: &Asyncio) -> bool {
+fn is_in_asyncios_task(py: Python<'_>, asyncio: &Asyncio) -> bool {
     #[cfg(Py_3_14)]
     if let Some(task) = crate::ffi::running::running_task(py) {
         return asyncio.original_task.is(&task.bind(py).get_type());
     }
     let _ = (py, asyncio);
     false
+}
+
+/// Whether a task of asyncio's own class runs, which awaits asyncio's own futures ([`asyncios_future`]) without a detour.
+#[inline]
+pub(crate) fn runs_asyncios_task(py: Python<'_>) -> PyResult<bool> {
+    Ok(is_in_asyncios_task(py, asyncio(py)?))
+}
+
+/// A new future of asyncio's own class.
+pub(crate) fn asyncios_future(py: Python<'_>, event_loop: &Ref<Loop>) -> PyResult<Obj> {
+    let kwargs = event_loop.loop_kwargs(py)?;
+    let class = asyncio(py)?.original_future.bind(py);
+    Ok(class.call((), Some(&kwargs))?.into())
 }
 
 pub(super) fn define(table: &mut MethodTable<Loop>) {
