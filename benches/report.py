@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import table
-from rounds import Outcome
+from rounds import Cell, Outcome, Row, Sample
 
 BEGIN = "<!-- figures: written by benches/run.py -->"
 PICTURE = "benchmarks.svg"
@@ -28,6 +28,23 @@ def record(about: Mapping[str, object], questions: Mapping[str, Sequence[Outcome
             for title, outcomes in questions.items()
         ],
     }
+
+
+def outcomes_of(record: Mapping[str, Any], title: str, rows: Sequence[Row]) -> list[Outcome]:
+    """What a record holds on the rows of a question, as it was measured. Raises KeyError where it lacks one."""
+    [question] = [question for question in record["questions"] if question["title"] == title] or [
+        {"rows": []}
+    ]
+    recorded = {row["name"]: row["cells"] for row in question["rows"]}
+    return [Outcome(row, {name: _cell_of(cell) for name, cell in recorded[row.name].items()}) for row in rows]
+
+
+def _cell_of(cell: Mapping[str, Any]) -> Cell:
+    samples = []
+    for sample in cell["samples"]:
+        details = dict(sample)
+        samples.append(Sample(details.pop("value"), details))
+    return Cell(samples, cell["failure"])
 
 
 def write_json(path: Path, figures: Mapping[str, Any]) -> None:

@@ -3,7 +3,8 @@
 A row asks one question of every loop. It is measured in rounds; in each round every loop has one turn, in
 a process of its own, and the order moves on by one from round to round. So whatever else the machine is
 doing falls on all of them alike, and no loop inherits memory or caches from another. The figure is the
-median of the rounds, its spread the half distance between the smallest and the largest.
+median of the rounds, its spread the half distance between the smallest and the largest. A row in which the
+rounds of one loop or another lie far apart, whichever that is, is measured three times as long.
 
 A loop that fails in any round has no figure in that row, only the reason, which is also printed at once.
 The `bench_*.py` scripts and `run.py` call `measure`.
@@ -21,6 +22,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import loops
+
+#: A spread from which on a row is unsteady, as a share of the median, and how many times as long it is measured then.
+UNSTEADY = 0.25
+LONGER = 3
 
 
 class MeasurementError(Exception):
@@ -85,6 +90,10 @@ class Outcome:
     row: Row
     cells: dict[str, Cell]
 
+    def is_unsteady(self) -> bool:
+        """Whether the rounds of any contender lie far apart."""
+        return any((cell.spread or 0) > UNSTEADY for cell in self.cells.values())
+
     def best_peer(self) -> tuple[str, float] | None:
         """The best of the loops that are not ours."""
         figures = {
@@ -111,13 +120,21 @@ def measure(rows: Sequence[Row], names: Sequence[str], rounds: int) -> list[Outc
     for row in rows:
         contenders = [*row.beside, *names]
         outcome = Outcome(row, {name: Cell() for name in contenders})
-        for turn in range(rounds):
-            start = turn % len(contenders)
-            for name in contenders[start:] + contenders[:start]:
-                _take_turn(row, name, outcome.cells[name])
+        _take_turns(outcome, range(rounds))
+        if outcome.is_unsteady():
+            say(f"{row.name}: the rounds lie far apart, so there will be {rounds * LONGER} of them")
+            _take_turns(outcome, range(rounds, rounds * LONGER))
         outcomes.append(outcome)
         say(f"{row.name}: " + ", ".join(_in_short(name, cell) for name, cell in outcome.cells.items()))
     return outcomes
+
+
+def _take_turns(outcome: Outcome, turns: range) -> None:
+    contenders = list(outcome.cells)
+    for turn in turns:
+        start = turn % len(contenders)
+        for name in contenders[start:] + contenders[:start]:
+            _take_turn(outcome.row, name, outcome.cells[name])
 
 
 def _take_turn(row: Row, name: str, cell: Cell) -> None:

@@ -3,7 +3,8 @@
 A full run takes more than an hour and writes `benchmarks.json`, `benchmarks.svg` and the figures of
 `benchmarks.md` into `docs/`, and a summary into the README. A quick one takes a few minutes, shows whether everything
 works rather than how fast it is, and writes into `target/benchmarks/`. Loops that are not installed are left out with
-a warning.
+a warning. With `--only` the named scripts' part of a record is renewed, if the rest was taken on the same machine with
+the same versions.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import options
 import picture
 import report
 from load import REPOSITORY, sabio_load
-from rounds import Row, measure, say
+from rounds import Outcome, Row, measure, say
 
 PAGE = "benchmarks.md"
 
@@ -76,6 +77,7 @@ def main() -> None:
     if any(QUESTIONS[name].needs_load for name in given.only):
         sabio_load()
     about = machine.describe(names)
+    kept = _kept(output, about, given)
     rounds = given.rounds or (1 if given.quick else options.ROUNDS)
     outcomes = {}
     for name in given.only:
@@ -85,6 +87,10 @@ def main() -> None:
             say(f"== {question.title}: rows {len(rows)}, rounds {rounds}")
             outcomes[question.title] = measure(rows, names, rounds)
 
+    every = kept | outcomes
+    outcomes = {
+        question.title: every[question.title] for question in QUESTIONS.values() if question.title in every
+    }
     print(about["machine"])
     for title, measured in outcomes.items():
         print("\n" + "\n\n".join([title, *report.tables(measured)]))
@@ -97,6 +103,27 @@ def main() -> None:
     if (output / PAGE).exists():
         report.put_into_page(output / PAGE, report.figures_page(about, outcomes))
     say(f"written to {output}")
+
+
+def _kept(output: Path, about: dict[str, Any], given: Any) -> dict[str, list[Outcome]]:
+    """What stays of the record that is there, when only some scripts are run."""
+    path = output / "benchmarks.json"
+    left = [name for name in QUESTIONS if name not in given.only]
+    if not left or given.quick or not path.exists():
+        return {}
+    record = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("machine", "loops"):
+        if record[key] != about[key]:
+            sys.exit(
+                f"the record in {path} is of another {key} ({record[key]}, now {about[key]}): run all of it"
+            )
+    try:
+        return {
+            question.title: report.outcomes_of(record, question.title, question.rows(question.seconds))
+            for question in (QUESTIONS[name] for name in left)
+        }
+    except KeyError as missing:
+        sys.exit(f"the record in {path} lacks the row {missing}: run all of it")
 
 
 def show(figures: dict[str, Any], output: Path) -> None:

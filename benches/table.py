@@ -66,7 +66,17 @@ def summary(figures: Mapping[str, Any]) -> str:
 
 def questions(outcomes: Sequence[Outcome]) -> str:
     """What each row asks, as a Markdown list."""
-    return "\n".join(f"* **{outcome.row.name}**: {outcome.row.question}." for outcome in outcomes)
+    usual = min((_rounds(outcome) for outcome in outcomes), default=0)
+    lines = []
+    for outcome in outcomes:
+        count = _rounds(outcome)
+        longer = f" {count} rounds, since they lay far apart." if count > usual else ""
+        lines.append(f"* **{outcome.row.name}**: {outcome.row.question}.{longer}")
+    return "\n".join(lines)
+
+
+def _rounds(outcome: Outcome) -> int:
+    return max(len(cell.samples) for cell in outcome.cells.values())
 
 
 def as_record(outcome: Outcome) -> dict[str, Any]:
