@@ -97,7 +97,9 @@ def test_what_was_imported_before_makes_no_difference(program):
 
 
 def test_looking_for_the_module_makes_no_difference(program):
-    path = program("\nimport importlib.util\nassert importlib.util.find_spec('multiprocessing.spawn').has_location\n")
+    path = program(
+        "\nimport importlib.util\nassert importlib.util.find_spec('multiprocessing.spawn').has_location\n"
+    )
     done = run_python("-m", "sabio", path.name, "spawn", cwd=path.parent)
     assert outcomes(done) == expected(SABIO)
 

@@ -29,8 +29,8 @@ def test_call_from_another_thread_wakes_the_sleeping_loop(loop):
         loop.call_soon_threadsafe(loop.stop)
 
     loop.call_later(20, pytest.fail, "nobody woke the loop")
-    thread = start(wake)
     before = loop.time()
+    thread = start(wake)
     loop.run_forever()
     thread.join()
     assert 0.04 <= loop.time() - before < 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,11 @@ BLOCKED = (sys.executable, "-S", "-c", "import sys; sys.stdin.buffer.read()")
 
 def children() -> set[int]:
     """The processes that this one has not waited for yet, zombies among them."""
-    lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+    lists = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        # A thread that ends meanwhile has none.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            lists.append(path.read_text())
     return {int(pid) for text in lists for pid in text.split()}
 
 
