@@ -19,6 +19,7 @@ def test_all_is_heard_once_and_in_order(sabio, seed, tls_engine, loop_factory):
     conversation_fuzz.run_seed(loop_factory, seed, (sabio, asyncio))
 
 
+@pytest.mark.asyncio_lacks("an end is not heard of in one of them", where=">=3.12,<3.14", strict=False)
 @pytest.mark.parametrize("seed", range(SEEDS_WITHOUT_TLS))
 def test_all_is_heard_without_tls(seed, loop_factory):
     conversation_fuzz.run_seed(loop_factory, seed, (asyncio,), with_tls=False)
